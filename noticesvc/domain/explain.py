@@ -5,7 +5,7 @@ Called by `noticesvc explain FILE.json` and `noticesvc deadline`, which read and
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from noticesvc.domain import deadline, evidence, instant, service_time
 from noticesvc.domain.calendar import Calendar
@@ -13,18 +13,25 @@ from noticesvc.domain.rules import BUILT_IN, Rule
 from noticesvc.errors import Fault, InputError
 
 
-def explain_lines(data: object, rules: Mapping[str, Rule] = BUILT_IN) -> Iterator[str]:
-    """One line of JSON for each question in `data`, which is one object or a list of them, already read from JSON.
+class Line(NamedTuple):
+    """One line of JSON in ASCII, and whether it is an answer (else it says what is wrong with the question)."""
+
+    text: str
+    answered: bool
+
+
+def explain_lines(data: object, rules: Mapping[str, Rule] = BUILT_IN) -> Iterator[Line]:
+    """One line for each question in `data`, in order; `data` is one object or a list of them, already read from JSON.
 
     A question is `{"rule", "as_of"|null, "notice": {"content_sha256"}, "evidence": [...]}`; other members are ignored.
-    A line is the result with its trace, in ASCII, so that it can be printed anywhere. Raises InputError with RFC 6901
-    pointers into `data` at the first question that cannot be read; the lines before it have been given by then.
+    An answer is the result with its trace. A question that cannot be read gets `{"error", "errors": [{"pointer",
+    "detail"}]}` with RFC 6901 pointers into `data`, and takes no other answer with it.
     """
     if isinstance(data, list):
         for index, question in enumerate(data):
-            yield _explain(question, f"/{index}", rules)
+            yield _line(question, f"/{index}", rules)
     else:
-        yield _explain(data, "", rules)
+        yield _line(data, "", rules)
 
 
 def deadline_json(from_text: str, working_days: int, calendar: Calendar) -> dict[str, Any]:
@@ -46,7 +53,19 @@ def deadline_json(from_text: str, working_days: int, calendar: Calendar) -> dict
     }
 
 
-def _explain(question: object, pointer: str, rules: Mapping[str, Rule]) -> str:
+def _line(question: object, pointer: str, rules: Mapping[str, Rule]) -> Line:
+    try:
+        return Line(_json(_explain(question, pointer, rules)), True)
+    except InputError as error:
+        faults = [{"pointer": fault.pointer, "detail": fault.detail} for fault in error.faults]
+        return Line(_json({"error": error.detail, "errors": faults}), False)
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+
+
+def _explain(question: object, pointer: str, rules: Mapping[str, Rule]) -> dict[str, Any]:
     if not isinstance(question, Mapping):
         raise _refusal(pointer, "must be an object with rule, as_of, notice and evidence")
     name = question.get("rule")
@@ -71,7 +90,7 @@ def _explain(question: object, pointer: str, rules: Mapping[str, Rule]) -> str:
     except InputError as error:
         faults = tuple(Fault(pointer + fault.pointer, fault.detail) for fault in error.faults)
         raise InputError(error.detail, faults) from None
-    return json.dumps(result.to_json(), ensure_ascii=True, separators=(",", ":"))
+    return result.to_json()
 
 
 def _refusal(pointer: str, detail: str) -> InputError:

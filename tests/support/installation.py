@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import MappingProxyType, SimpleNamespace
@@ -13,15 +13,18 @@ from sqlalchemy import select
 
 from noticesvc import vault
 from noticesvc.api import app
+from noticesvc.api.acceptor import SharedAcceptor
 from noticesvc.api.context import House
 from noticesvc.domain.access import SCOPES
 from noticesvc.domain.calendar import Calendar
+from noticesvc.domain.rules import BUILT_IN
 from noticesvc.ledger import entry as ledger_entry
 from noticesvc.operations import keys
 from noticesvc.operations.world import World
 from noticesvc.storage import migrate
 from noticesvc.storage import tables as t
 from noticesvc.storage.database import Database
+from noticesvc.storage.ledger import split
 from noticesvc.storage.transaction import Sources
 
 START = 1_790_000_000_000_000  # 2026-09-21T13:33:20Z in microseconds
@@ -48,6 +51,7 @@ class Installation:
     world: World
     clock: Clock
     http: httpx.AsyncClient  # with a key that has every scope
+    house: House
 
     async def rows(self, table: Any) -> list[Any]:
         """Every row of a table."""
@@ -56,12 +60,12 @@ class Installation:
     async def entries(self) -> list[dict[str, Any]]:
         """Every ledger entry, in order of commit; nothing sequences here."""
         rows = await self.database.read(lambda tx: tx.execute(select(t.ledger_pending).order_by(t.ledger_pending.c.pos)).all())
-        return [ledger_entry.decode(data) for row in rows for data in ledger_entry.unframe(row.data)]
+        return [ledger_entry.decode(data) for row in rows for data in split(row.data)]
 
 
 @asynccontextmanager
-async def installed(url: str) -> AsyncIterator[Installation]:
-    """An installation on a new, empty database, closed afterwards."""
+async def installed(url: str, providers: Mapping[str, Any] | None = None) -> AsyncIterator[Installation]:
+    """An installation on a new, empty database, with these providers, closed afterwards."""
     clock = Clock()
     database = Database(url, Sources(clock, os.urandom))
     try:
@@ -70,14 +74,16 @@ async def installed(url: str) -> AsyncIterator[Installation]:
         masters, index = vault.parse(vault.new_key_file(os.urandom))
         safe = vault.Vault(masters, index, os.urandom)
         world = World(
-            vault=safe, system_key=safe.new_key("vault_key:system")[0], rules=MappingProxyType({}),
+            vault=safe, system_key=safe.new_key("vault_key:system")[0], rules=BUILT_IN,
             calendar=Calendar("test", MappingProxyType({})), issuer="示例科技有限公司", software="noticesvc test",
             origin="notices.example.com", public_url="http://test", channels_served=frozenset({"sms", "email"}), sandbox=True)
         settings: Any = SimpleNamespace(server=SimpleNamespace(public_url="http://test"))
-        unused: Any = None
-        house = House(settings, database, world, {}, unused, dict)
+        acceptor = SharedAcceptor(database, world)
+        await acceptor.start()
+        house = House(settings, database, world, dict(providers or {}), acceptor, dict)
         transport = httpx.ASGITransport(app.make(house, "all", asyncio.Event()))
         async with httpx.AsyncClient(transport=transport, base_url="http://test", headers={"Authorization": f"Bearer {secret}"}) as http:
-            yield Installation(database, world, clock, http)
+            yield Installation(database, world, clock, http, house)
+        await acceptor.close()
     finally:
         await database.close()

@@ -52,11 +52,10 @@ def members(type_, **given):
 
 
 def subject_entries(tx, count, subject_id=None, first=1):
-    """Append `count` entries about one recipient; their names and the recipient's id."""
+    """Append `count` entries about one recipient, from number `first` on; their names."""
     subject_id = subject_id or tx.new_id()
-    refs = [tx.append("account.changed", {"subject_id": subject_id, "subject_seq": number, "state": "active"})
+    return [tx.append("account.changed", {"subject_id": subject_id, "subject_seq": number, "state": "active"})
             for number in range(first, first + count)]
-    return refs
 
 
 def notice(tx):
@@ -66,19 +65,20 @@ def notice(tx):
     one_try = {"delivery_id": delivery_id, "attempt": 1, "channel": "email"}
     intent_id, answer_id = tx.new_id(), tx.new_id()
     accepted = tx.append("notice.accepted", members("notice.accepted", **about, seq=1))
-    intended = tx.append("attempt.intended", members("attempt.intended", **about, **one_try, seq=2, evidence_id=intent_id, kind="intended"))
-    answered = tx.append("attempt.answered", members("attempt.answered", **about, **one_try, seq=3, evidence_id=answer_id, kind="submitted",
-                                                     outcome="submitted"))
-    tx.insert(t.notice, [{"id": notice_id, "subject_id": subject_id, "content_id": tx.new_id(), "key_id": tx.new_id(), "category": "platform",
-                          "strategy": "parallel", "rule": "agreement-6.2", "state": "in_progress", "accepted_at": tx.now, "seq": 3,
-                          **accepted.columns}])
-    tx.insert(t.delivery, [{"notice_id": notice_id, "channel": "email", "id": delivery_id, "subject_id": subject_id, "position": 0, "priority": 1,
-                            "carries": "full", "state": "sent", "due_at": tx.now + 1}])
+    intended = tx.append("attempt.intended", members(
+        "attempt.intended", **about, **one_try, seq=2, evidence_id=intent_id, kind="intended"))
+    answered = tx.append("attempt.answered", members(
+        "attempt.answered", **about, **one_try, seq=3, evidence_id=answer_id, kind="submitted", outcome="submitted"))
+    tx.insert(t.notice, [{"id": notice_id, "subject_id": subject_id, "content_id": tx.new_id(), "key_id": tx.new_id(),
+                          "category": "platform", "strategy": "parallel", "rule": "agreement-6.2", "state": "in_progress",
+                          "accepted_at": tx.now, "seq": 3, **accepted.columns}])
+    tx.insert(t.delivery, [{"notice_id": notice_id, "channel": "email", "id": delivery_id, "subject_id": subject_id, "position": 0,
+                            "priority": 1, "carries": "full", "state": "sent", "due_at": tx.now + 1}])
     tx.insert(t.attempt, [{"notice_id": notice_id, "channel": "email", "number": 1, "intended_at": tx.now, "evidence_id": intent_id,
                            **intended.columns}])
-    tx.insert(t.evidence, [{"notice_id": notice_id, "id": answer_id, "channel": "email", "attempt": 1, "kind": "submitted", "answer": True,
-                            "source": "provider", "authenticated": True, "carries": "full", "observed_at": tx.now, "contact_in_effect": True,
-                            **answered.columns}])
+    tx.insert(t.evidence, [{"notice_id": notice_id, "id": answer_id, "channel": "email", "attempt": 1, "kind": "submitted",
+                            "answer": True, "source": "provider", "authenticated": True, "carries": "full", "observed_at": tx.now,
+                            "contact_in_effect": True, **answered.columns}])
     return notice_id
 
 

@@ -6,7 +6,6 @@ import pytest
 
 from noticesvc.domain.explain import explain_lines
 from noticesvc.domain.rules import BUILT_IN, configured
-from noticesvc.errors import InputError
 
 ITEM = {
     "id": "e1", "delivery_id": "d", "attempt": 1, "channel": "sms", "kind": "arrived",
@@ -16,7 +15,9 @@ QUESTION = {"rule": "agreement-6.2", "notice": {"content_sha256": "a" * 64}, "ev
 
 
 def ask(question, rules=BUILT_IN):
-    return [json.loads(line) for line in explain_lines(question, rules)]
+    lines = list(explain_lines(question, rules))
+    assert [("error" in json.loads(line.text)) for line in lines] == [not line.answered for line in lines]
+    return [json.loads(line.text) for line in lines]
 
 
 def test_one_object_is_one_line_and_as_of_may_be_left_out():
@@ -56,24 +57,25 @@ def test_times_in_are_compared_as_instants():
 def test_faults_point_into_the_file(question, pointer):
     """What cannot be read is named by its pointer, alone and in a list."""
     for data, before in ((question, ""), ([QUESTION, question], "/1")):
-        with pytest.raises(InputError) as caught:
-            list(explain_lines(data))
-        assert [fault.pointer for fault in caught.value.faults] == [before + pointer]
+        found = ask(data)[-1]
+        assert [fault["pointer"] for fault in found["errors"]] == [before + pointer]
+        assert all(fault["detail"] for fault in found["errors"])
+        assert found["error"]
 
 
-def test_lines_before_a_bad_question_are_given():
-    """An unreadable question does not take back the answers before it."""
-    lines = explain_lines([QUESTION, 5])
-    assert json.loads(next(lines))["served"] is True
-    with pytest.raises(InputError):
-        next(lines)
+def test_a_bad_question_takes_no_answer_with_it():
+    """An unreadable question has its own line; the answers before and after it stand in order."""
+    before, bad, after = ask([QUESTION, 5, {**QUESTION, "rule": "agreement-6.3"}])
+    assert (before["rule"], before["served"]) == ("agreement-6.2", True)
+    assert bad["errors"] == [{"pointer": "/1", "detail": bad["errors"][0]["detail"]}]
+    assert (after["rule"], after["served"]) == ("agreement-6.3", True)
 
 
 def test_lines_are_ascii_whatever_the_ids():
     """Ids with line separators or lone surrogates cannot break a line or the terminal's encoding."""
     (line,) = explain_lines({**QUESTION, "evidence": [{**ITEM, "id": "证\u2028据\ud800"}]})
-    assert line.isascii()
-    assert json.loads(line)["evidence_id"] == "证\u2028据\ud800"
+    assert line.text.isascii()
+    assert json.loads(line.text)["evidence_id"] == "证\u2028据\ud800"
 
 
 def test_an_empty_list_gives_nothing():

@@ -1,0 +1,209 @@
+"""One run of the kill test: callers post, the service works and is killed again and again, and at the end everything is counted.
+
+Called by bench.soak (long) and tests/acceptance/test_kill.py (short). The rule that is tested: never lost, never silently
+twice. Callers and sinks are other processes' witnesses; they keep what they saw in the run's folder.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.crash import lines, sinks, verdict
+from bench.crash.clients import Clients
+from bench.crash.lines import Lines
+from bench.crash.plan import CHANNELS, End, Plan
+from bench.crash.service import DidNotStart, Service, installed
+from bench.crash.sinks import Sinks
+from bench.crash.verdict import Verdict
+
+ACCEPTED, KILLS = "accepted.log", "kills.log"
+_POLL_S = 0.005
+_LONGEST_LEG_S = 15.0
+_FINISHED = {"delivered", "failed", "undeliverable", "cancelled", "expired"}
+
+
+async def run(plan: Plan, folder: Path, *, wrapper: str = "", say: Callable[[str], None] = lambda _: None) -> Verdict:
+    """Do the run, or the rest of it, and judge."""
+    folder.mkdir(parents=True, exist_ok=True)
+    home = folder / "service"
+    async with sinks.running(folder, smtp_port=plan.smtp_port, sms_port=plan.sms_port) as peers:
+        if (home / "key").exists():
+            service = Service(home, wrapper)
+        else:
+            plan = replace(plan, smtp_port=peers.smtp_port, sms_port=peers.sms_port)
+            service = await installed(home, smtp_port=peers.smtp_port, sms_port=peers.sms_port, database_url=plan.database_url, wrapper=wrapper,
+                                      worker={"concurrency": plan.concurrency}, mail={"connections": plan.connections})
+            plan.save(folder)
+        try:
+            async with Clients(service.url, service.key, Lines(folder / ACCEPTED)) as clients:
+                await _Run(plan, folder, service, peers, clients, say).legs()
+                return await _Run(plan, folder, service, peers, clients, say).judged()
+        finally:
+            await service.kill()
+
+
+class _Run:
+    def __init__(self, plan: Plan, folder: Path, service: Service, peers: Sinks, clients: Clients, say: Callable[[str], None]) -> None:
+        self.plan, self.folder, self.service, self.peers, self.clients, self.say = plan, folder, service, peers, clients, say
+        self.kills = Lines(folder / KILLS)
+
+    async def legs(self) -> None:
+        """Post a portion, kill, start again: as often as planned; then the rest is posted and accepted."""
+        known = {line["key"] for line in lines.read(self.folder / ACCEPTED)}
+        groups = [g for g in self.plan.groups() if any(body["idempotency_key"] not in known for body in g)]
+        done = {line["leg"] for line in lines.read(self.folder / KILLS)}
+        ends = [(leg, end) for leg, end in enumerate(self.plan.ends()) if leg not in done]
+        await self.service.start()
+        await self.clients.put_contacts(self.plan.contacts())
+        for n, (leg, end) in enumerate(ends):
+            share = -(-len(groups) // (len(ends) - n + 1))
+            self.clients.release(groups[:share])
+            groups = groups[share:]
+            began = time.monotonic()
+            await self._end(leg, end)
+            self.say(f"leg {leg + 1} of {self.plan.kills}: killed {end.kind} after {time.monotonic() - began:.1f} s")
+            await self.service.start()
+        self.clients.release(groups)
+        await self.clients.done()
+
+    async def _end(self, leg: int, end: End) -> None:
+        """End one leg."""
+        if end.kind == "any time":
+            await asyncio.sleep(2 * end.luck)
+        else:
+            await self._in_flight(end)
+        await self._kill(leg, end.kind)
+        for _ in range({"start-up": 1, "twice": 2}.get(end.kind, 0)):
+            process = await self.service.launch()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.2 + 2.5 * end.luck):
+                    await process.wait()
+            await self._kill(leg, end.kind)
+
+    async def _in_flight(self, end: End) -> None:
+        """Wait until the sinks were given some more, so that others are on their way; at most so long."""
+        until = time.monotonic() + _LONGEST_LEG_S
+        wanted = self._logged() + 150 * end.lines
+        while time.monotonic() < until and self._logged() < wanted:
+            await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(0.02 * end.luck)
+
+    def _logged(self) -> int:
+        return lines.size(self.peers.mail_log) + lines.size(self.peers.sms_log)
+
+    async def _kill(self, leg: int, kind: str) -> None:
+        await self.service.kill()
+        self.kills.write(leg=leg, kind=kind)
+
+    async def judged(self) -> Verdict:
+        """Wait until everything is finished, then count."""
+        found = Verdict()
+        _, document = await self.clients.get("/openapi.json")
+        paths = document["paths"]
+        reports = any(path.endswith("/callbacks") for path in paths)
+        accepted = lines.read(self.folder / ACCEPTED)
+        by_id = {line["id"]: line for line in accepted}
+        notices, unsettled = await self._settled(by_id, reports=reports)
+        _, counts = await self.clients.get("/v1/notices/counts")
+        verdict.accepted_once(found, accepted, self.plan.notices, counts["counts"]["total"])
+        verdict.judge_states(found, notices, unsettled)
+        killed = len(lines.read(self.folder / KILLS))
+        found.numbers |= {"kills": killed, "counts": counts["counts"]}
+        mail, sms = lines.read(self.peers.mail_log), lines.read(self.peers.sms_log)
+        verdict.judge_channel(found, "email", mail, notices, by_id, killed * self.plan.connections)
+        verdict.judge_channel(found, "sms", sms, notices, by_id, killed * self.plan.concurrency)
+        if reports:
+            verdict.judge_reports(found, sms, notices)
+        if "/v1/inbox/{recipient_id}/messages" in paths:
+            verdict.judge_inbox(found, await self._inbox({line["recipient_id"] for line in accepted}), by_id)
+        else:
+            verdict.judge_inbox(found, {n["id"]: sum(e["channel"] == "in_site" and e["kind"] == "arrived" for e in n["evidence"])
+                                        for n in notices.values()}, by_id)
+        found.found("strange", self.clients.strange)
+        await self._replay(found)
+        await self._proofs(found, paths, list(by_id))
+        status, output = await self.service.command("ledger", "audit", "--config", str(self.service.config_file))
+        if status:
+            found.findings.append(f"ledger audit ended with {status}: {output[-1500:]}")
+        return found
+
+    async def _settled(self, accepted: dict[str, Any], *, reports: bool) -> tuple[dict[str, Any], list[str]]:
+        """Every notice as GET shows it once its deliveries are finished, and those that are not in time."""
+        notices: dict[str, Any] = {}
+        until = time.monotonic() + self.plan.drain_s
+        waiting = set(accepted)
+        limit = asyncio.Semaphore(8)
+
+        async def look(notice_id: str) -> None:
+            async with limit:
+                status, body = await self.clients.get(f"/v1/notices/{notice_id}")
+            if status == 200:
+                notices[notice_id] = body
+        while waiting:
+            await asyncio.gather(*(look(i) for i in waiting))
+            reported = verdict.reported(lines.read(self.peers.sms_log)) if reports else set()
+            waiting = {i for i in waiting if i not in notices or not all(
+                d["state"] in _FINISHED or (d["channel"] == "sms" and d["state"] == "sent" and not reports)
+                or (accepted[i]["category"] == "commercial" and d["state"] == "unknown") for d in notices[i]["deliveries"])}
+            waiting |= {r.partition(".")[0] for r in reported - verdict.arrived(notices)} & accepted.keys()
+            if time.monotonic() > until:
+                break
+            await asyncio.sleep(0.3)
+        late = [f"{i} {[(d['channel'], d['state']) for d in notices[i]['deliveries']] if i in notices else 'not found'}" for i in waiting]
+        await asyncio.gather(*(look(i) for i in accepted))
+        return notices, late
+
+    async def _inbox(self, recipients: set[str]) -> Counter[str]:
+        """How often each notice is in an inbox."""
+        found: Counter[str] = Counter()
+        for recipient_id in sorted(recipients):
+            cursor = ""
+            while cursor is not None:
+                _, page = await self.clients.get(f"/v1/inbox/{recipient_id}/messages?limit=200" + (f"&cursor={cursor}" if cursor else ""))
+                found.update(item["notice_id"] for item in page["items"])
+                cursor = page["next_cursor"]
+        return found
+
+    async def _replay(self, found: Verdict) -> None:
+        """Some of the requests once more, as callers do who never saw the answer: the same notices must come back."""
+        ids = {line["key"]: line["id"] for line in lines.read(self.folder / ACCEPTED)}
+        chance = random.Random(self.plan.seed)
+        bodies = [body for group in self.plan.groups() for body in group]
+        again = chance.sample(bodies, min(20, len(bodies)))
+        _, answer = await self.clients.request("POST", "/v1/notices/batch", {"notices": again})
+        found.found("a repeated request is another notice", [
+            body["idempotency_key"] for body, result in zip(again, answer["results"], strict=True)
+            if result.get("id") != ids.get(body["idempotency_key"]) or not result.get("replayed")])
+
+    async def _proofs(self, found: Verdict, paths: dict[str, Any], ids: list[str]) -> None:
+        """A sample of proofs verifies, where this version has proofs and the command that verifies them."""
+        _, commands = await self.service.command("--help")
+        if "/v1/notices/{notice_id}/proof" not in paths or "\n  verify " not in commands:
+            return
+        chance = random.Random(self.plan.seed)
+        for notice_id in chance.sample(ids, min(5, len(ids))):
+            status, bundle = await self.clients.get(f"/v1/notices/{notice_id}/proof?reason=soak")
+            file = self.folder / f"{notice_id}.json"
+            file.write_text(json.dumps(bundle, ensure_ascii=False))
+            if status != 200:
+                found.findings.append(f"a proof was answered with {status}")
+                continue
+            code, output = await self.service.command("verify", str(file), *await self._log_key())
+            if code:
+                found.findings.append(f"a proof does not verify: {output[-800:]}")
+
+    async def _log_key(self) -> list[str]:
+        """The verifier key, as the command asks for it."""
+        _, usage = await self.service.command("verify", "--help")
+        status, key = await self.clients.get("/v1/ledger/key")
+        return ["--log-key", key.strip().splitlines()[0]] if status == 200 and "--log-key" in usage else []
+
+
+__all__ = ["CHANNELS", "DidNotStart", "run"]

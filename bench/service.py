@@ -1,0 +1,88 @@
+"""The service under measurement: installed and run as an operator would, spoken to over HTTP."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+NOTICESVC = [sys.executable, "-c", "from noticesvc.cli.main import main; main()"]
+READY = re.compile(r"^ready \S+ \S+$", re.MULTILINE)
+
+
+def free_port() -> int:
+    """A loopback port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Service:
+    """One installation; `run` starts a process of it."""
+
+    def __init__(self, folder: Path, database: str | None, **settings: str) -> None:
+        self.folder, self.port = folder, free_port()
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("NOTICESVC_")} | {
+            "NOTICESVC_SERVER__PORT": str(self.port), "NOTICESVC_SERVER__PUBLIC_URL": f"http://127.0.0.1:{self.port}",
+            **{f"NOTICESVC_{name}": value for name, value in settings.items()}}
+        options = ["--database", database] if database else []
+        done = self.cli("init", "--dir", str(folder), *options)
+        self.key = done.stdout.strip().splitlines()[-1]
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers={"Authorization": f"Bearer {self.key}"}, timeout=120,
+                                   trust_env=False)
+
+    def cli(self, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the service; it must succeed."""
+        return subprocess.run([*NOTICESVC, *args], env=self.env, check=True, capture_output=True, text=True)
+
+    @contextlib.contextmanager
+    def run(self, only: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """Serve until the block ends, then SIGTERM."""
+        log = self.folder / f"serve-{only or 'all'}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen([*NOTICESVC, "serve", "--config", str(self.folder / "config.toml"), "--log-level", "warning",
+                                        *(["--only", only] if only else [])], env=self.env, stdout=file, stderr=subprocess.STDOUT)
+        try:
+            ends = time.monotonic() + 60
+            while not READY.search(log.read_text()):
+                if process.poll() is not None or time.monotonic() > ends:
+                    raise SystemExit(f"the service did not start:\n{log.read_text()[-2000:]}")
+                time.sleep(0.02)
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def load_recipients(self, count: int, domain: str = "example.org") -> None:
+        """Import `count` recipients with one mailbox each, as r0, r1, …"""
+        lines = "".join(json.dumps({"recipient_id": f"r{i}", "source": "bench", "contacts": [
+            {"channel": "email", "address": f"user{i}@{domain}", "confirmation": "confirmed"}]}) + "\n" for i in range(count))
+        done = self.client.post("/v1/recipients/import", content=lines.encode(), headers={"Content-Type": "application/x-ndjson"})
+        if done.status_code != 200 or done.json()["rejected"]:
+            raise SystemExit(f"import failed: {done.status_code} {done.text[:500]}")
+
+    def post_batches(self, count: int, body: dict[str, object], size: int = 500) -> None:
+        """Enqueue one notice for each of the first `count` recipients, by /batch."""
+        for start in range(0, count, size):
+            notices = [body | {"recipient_id": f"r{i}", "reference": f"b-{i}"} for i in range(start, min(count, start + size))]
+            done = self.client.post("/v1/notices/batch", json={"notices": notices})
+            bad = [r for r in done.json().get("results", [{}]) if r.get("status") != 202]
+            if done.status_code != 200 or bad:
+                raise SystemExit(f"batch failed: {done.status_code} {str(bad[:1] or done.text)[:500]}")
+
+    def counts(self, **query: str) -> dict[str, int]:
+        """Counts of notices by state."""
+        found: dict[str, int] = self.client.get("/v1/notices/counts", params=query).json()["counts"]
+        return found

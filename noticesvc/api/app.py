@@ -1,0 +1,94 @@
+"""The ASGI application: every family's endpoints, the door of areas without a route, and errors as problems.
+
+Called by bootstrap. Routing, measuring and the turn from exception to problem happen here, so that no exception ever
+reaches the server, whose log would repeat its message.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from importlib import import_module
+from importlib.util import find_spec
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from noticesvc import metrics
+from noticesvc.api import door, openapi, operations_routes, problem
+from noticesvc.api.context import House
+from noticesvc.api.endpoint import Endpoint
+
+Serve = Callable[[Request], Awaitable[Response]]
+# The families in the order in which the OpenAPI document shows them.
+FAMILIES = ("recipients", "notices", "templates", "documents", "announcements", "duties", "broadcasts", "inbox", "callbacks", "pages",
+            "proofs", "ledger")
+
+
+def endpoints() -> tuple[Endpoint, ...]:
+    """Every endpoint that exists."""
+    found: list[Endpoint] = []
+    for family in FAMILIES:
+        if find_spec(f"noticesvc.api.{family}") is not None:
+            found += import_module(f"noticesvc.api.{family}").ENDPOINTS
+    return (*found, *operations_routes.ENDPOINTS)
+
+
+def make(house: House, role: str, stopping: asyncio.Event, more: Iterable[BaseRoute] = ()) -> Starlette:
+    """The application. `stopping` is set when the process ends: streams watch it (`app.state.stopping`) and close.
+
+    `more` are routes beside the API, such as the console's pages.
+    """
+    made = endpoints()
+    routes = _routes((*made, *door.missing(made)))
+    app = Starlette(routes=[*routes, *more], exception_handlers={HTTPException: _unrouted, Exception: problem.on_error})
+    app.router.redirect_slashes = False
+    app.state.house, app.state.role, app.state.stopping = house, role, stopping
+    app.state.openapi = openapi.document(made, house.world.software, house.settings.server.public_url)
+    return app
+
+
+def _routes(made: Iterable[Endpoint]) -> list[BaseRoute]:
+    """One route a path, so that a wrong method is answered with all that are allowed."""
+    by_path: dict[str, dict[str, Endpoint]] = defaultdict(dict)
+    for endpoint in made:
+        if by_path[endpoint.path].setdefault(endpoint.method, endpoint) is not endpoint:
+            raise RuntimeError(f"two endpoints are {endpoint.method} {endpoint.path}")
+    # Fixed segments before parameters: /v1/notices/counts is no notice.
+    ordered = sorted(by_path, key=lambda path: [(segment.startswith("{"), segment) for segment in path.split("/")])
+    return [_Answers(path, by_path[path]) for path in ordered]
+
+
+class _Answers(Route):
+    """A path with its methods."""
+
+    def __init__(self, path: str, by_method: dict[str, Endpoint]) -> None:
+        super().__init__(path, self._answer, methods=list(by_method))
+        self._by_method = by_method
+
+    async def _answer(self, request: Request) -> Response:
+        endpoint = self._by_method["GET" if request.method == "HEAD" else request.method]
+        begun = time.perf_counter()
+        response = await guarded(endpoint.serve, request)
+        metrics.HTTP_SECONDS.labels(request.method, self.path).observe(time.perf_counter() - begun)
+        metrics.HTTP_REQUESTS.labels(request.method, self.path, response.status_code).inc()
+        return response
+
+
+async def guarded(serve: Serve, request: Request) -> Response:
+    """The answer of a route, or the problem that its exception is."""
+    try:
+        return await serve(request)
+    except Exception as error:  # whatever it was, the caller gets a problem and the log its type and place
+        return await problem.on_error(request, error)
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    """404 and 405 of the router itself."""
+    response = await problem.on_error(request, error)
+    metrics.HTTP_REQUESTS.labels(request.method if request.method.isalpha() and len(request.method) < 8 else "-", "-",
+                                 response.status_code).inc()
+    return response

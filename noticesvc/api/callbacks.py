@@ -1,0 +1,82 @@
+"""Callbacks of providers: kept raw before anybody interprets them, verified by their provider, answered as it requires.
+
+No key of ours opens this route: each provider verifies in its own way, and a callback address that we gave out carries a token
+bound to its attempt. What was refused is kept too, and has no effect.
+"""
+
+import hmac
+import re
+from typing import Any
+from urllib.parse import parse_qsl
+
+from starlette.responses import Response
+
+from noticesvc.api import wire
+from noticesvc.api.context import Call
+from noticesvc.api.endpoint import Endpoint
+from noticesvc.errors import InputError, NotFound
+from noticesvc.operations import receipts
+from noticesvc.provider import Callback
+
+_LONGEST_QUERY = 16 << 10
+_MOST_MEMBERS = 200
+_REFERENCE = re.compile(r"[0-9a-z_.-]{1,80}")
+_TOKEN_PAIR = re.compile(rb"(?:^|&)token=[^&]*")
+# What providers sign with; whatever else a proxy adds is none of their words.
+_KEPT_HEADERS = re.compile(r"x-[a-z0-9-]{1,60}|content-type|authorization|date|digest|[a-z0-9-]{0,40}signature[a-z0-9-]{0,40}")
+
+
+async def take(call: Call) -> Response:
+    """Keep what came and answer it; durable before the answer."""
+    request = call.request
+    name = str(request.path_params["name"])
+    provider = call.house.providers.get(name)
+    if provider is None or request.method == "HEAD":
+        raise NotFound("There is no such provider.")
+    query_bytes: bytes = request.scope.get("query_string", b"")
+    if len(query_bytes) > _LONGEST_QUERY:
+        raise InputError("The query string is too long.")
+    body = await wire.read_body(request)
+    query = _members(query_bytes)
+    token, reference = query.pop("token", None), query.get("reference")
+    headers = {key: value for key, value in request.headers.items() if _KEPT_HEADERS.fullmatch(key)}
+    callback = Callback(method=request.method, query=query, headers=headers, body=body, reference=_ours(call, reference, token))
+    answer = provider.parse_callback(callback)
+    if answer.status != 404:  # this provider takes none
+        data: dict[str, Any] = {"method": callback.method, "query": query, "headers": headers, "reference": callback.reference,
+                                "media_type": _word(request.headers.get("content-type"))}
+        raw = body if request.method == "POST" else _TOKEN_PAIR.sub(b"", query_bytes).removeprefix(b"&")
+        await call.house.database.write(receipts.store, call.house.world, name, "callback", data, raw, refused=answer.status >= 400)
+    return Response(answer.body, answer.status, {"Content-Type": answer.media_type})
+
+
+def _ours(call: Call, reference: str | None, token: str | None) -> str | None:
+    """The attempt that the address was made for, if its token says so."""
+    if reference is None or token is None or _REFERENCE.fullmatch(reference) is None:
+        return None
+    expected = call.house.world.vault.token("callback", reference)
+    return reference if hmac.compare_digest(expected.encode(), token.encode("utf-8", "replace")) else None
+
+
+def _members(query: bytes) -> dict[str, str]:
+    """Members of a query string, the first of each name."""
+    try:
+        pairs = parse_qsl(query.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_MEMBERS)
+    except ValueError:
+        raise InputError("The query string cannot be read.") from None
+    return dict(reversed(pairs))
+
+
+def _word(media_type: str | None) -> str | None:
+    """The media type without parameters, as it may stand open beside the evidence."""
+    found = (media_type or "").partition(";")[0].strip().lower()
+    return found if re.fullmatch(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}", found) else None
+
+
+_PATH = "/v1/providers/{name}/callbacks"
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint("POST", _PATH, take, "A callback of a provider", raw_body=True, media_type="application/octet-stream",
+             reply_media_type="text/plain", errors=(401, 404)),
+    Endpoint("GET", _PATH, take, "A callback of a provider that uses GET", reply_media_type="text/plain", errors=(401, 404, 422)),
+)

@@ -1,0 +1,132 @@
+"""Wire models of what a reader of notices sees: they describe `noticesvc.domain.view.body` in the OpenAPI document."""
+
+from typing import Literal
+
+from noticesvc.api import wire
+from noticesvc.domain.notice import Category, Channel, State
+
+DeliveryState = Literal["pending", "claimed", "sent", "delivered", "failed", "undeliverable", "unknown", "cancelled", "expired"]
+Outcome = Literal["submitted", "relayed", "arrived", "rejected", "failed_temporary", "failed_permanent", "unknown", "not_sent"]
+
+
+class Deadline(wire.Wire):
+    """A deadline in force."""
+
+    kind: Literal["cure", "response", "appeal", "effective"]
+    ends_at: wire.Instant
+    provisional: bool
+
+
+class Independent(wire.Wire):
+    """Service with in-site messages and announcements left out."""
+
+    served_at: wire.Instant
+    channel: Channel
+    evidence_id: str
+
+
+class WithoutWinner(wire.Wire):
+    """What remains of service if the winning delivery falls."""
+
+    served_at: wire.Instant
+    channel: Channel
+
+
+class Result(wire.Wire):
+    """The result under one rule. Members beyond these may be added."""
+
+    rule: str
+    policy_version: str
+    served: bool
+    served_at: wire.Instant | None
+    served_on: str | None
+    channel: Channel | None
+    evidence_id: str | None
+    basis: str | None
+    provisional: bool
+    conflict: bool
+    independent: Independent | None
+    without_winner: WithoutWinner | None
+
+
+class Service(Result):
+    """The result under the notice's own rule; `revision` counts its determinations, `alternatives` are the other built-in rules."""
+
+    revision: int
+    alternatives: list[Result]
+
+
+class ContactUsed(wire.Wire):
+    """The contact of the last attempt."""
+
+    contact_id: str | None
+    address_masked: str | None
+    confirmation: Literal["confirmed", "identified", "unknown"] | None
+    effective_from: wire.Instant | None
+
+
+class Attempt(wire.Wire):
+    """One numbered hand-over; `outcome` is null while it is in flight."""
+
+    number: int
+    provider: str | None
+    contact_id: str | None
+    started_at: wire.Instant
+    outcome: Outcome | None
+    provider_reference: str | None
+
+
+class Delivery(wire.Wire):
+    """The duty to get the notice to the recipient on one channel."""
+
+    id: str
+    channel: Channel
+    state: DeliveryState
+    carries: Literal["full", "link", "pointer"]
+    contact: ContactUsed | None
+    attempts: list[Attempt]
+
+
+class Evidence(wire.Wire):
+    """One fact about a delivery, never changed once recorded."""
+
+    id: str
+    delivery_id: str
+    attempt: int
+    channel: Channel
+    kind: str
+    occurred_at: wire.Instant
+    observed_at: wire.Instant
+    claimed_time_raw: str | None
+    source: str | None
+    authenticated: bool
+    duplicate_of: str | None
+    ledger_index: int | None
+
+
+class NoticeSummary(wire.Wire):
+    """A notice as lists show it; `recipient_id`, `reference` and `content_sha256` are null once they were destroyed."""
+
+    id: str
+    recipient_id: str | None
+    category: Category
+    reference: str | None
+    state: State
+    accepted_at: wire.Instant
+    content_sha256: str | None
+    deadlines: list[Deadline]
+    service: Service
+
+
+class Notice(NoticeSummary):
+    """A notice with its deliveries and evidence."""
+
+    deliveries: list[Delivery]
+    evidence: list[Evidence]
+
+
+class NoticePage(wire.Wire):
+    """A page."""
+
+    items: list[NoticeSummary]
+    next_cursor: str | None

@@ -1,0 +1,100 @@
+"""The streamed import of contacts: NDJSON, one PUT body with `recipient_id` a line, in constant memory.
+
+Each line is judged as soon as it is whole; what can be used is recorded some lines at a time, so that after a crash a
+repeated import finds the first part unchanged.
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from noticesvc.api import wire
+from noticesvc.api.context import Call
+from noticesvc.api.endpoint import Endpoint
+from noticesvc.api.recipient_wire import Imported, ImportLine, replacement
+from noticesvc.errors import InputError, MalformedInput
+from noticesvc.operations import recipient_import
+from noticesvc.operations.recipient_import import Line
+
+LONGEST_LINE = 1 << 20
+MOST_REJECTED = 1000
+
+
+@dataclass(slots=True)
+class _Tally:
+    accepted: int = 0
+    unchanged: int = 0
+    rejected_total: int = 0
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+
+    def reject(self, line: int, reason: str) -> None:
+        self.rejected_total += 1
+        if len(self.rejected) < MOST_REJECTED:
+            self.rejected.append({"line": line, "reason": reason})
+
+
+async def import_contacts(call: Call) -> Any:
+    """Record the contacts of many recipients; a line that cannot be taken is named and hinders no other."""
+    tally, waiting = _Tally(), list[Line]()
+    async for number, data in lines(call.request.stream()):
+        found = _judge(number, data, tally)
+        if found is not None:
+            waiting.append(found)
+        if len(waiting) >= recipient_import.LARGEST:
+            waiting = await _record(call, waiting, tally)
+    while waiting:
+        waiting = await _record(call, waiting, tally)
+    tally.rejected.sort(key=lambda one: int(one["line"]))
+    return {"accepted": tally.accepted, "unchanged": tally.unchanged, "rejected": tally.rejected,
+            "rejected_total": tally.rejected_total}
+
+
+async def _record(call: Call, waiting: list[Line], tally: _Tally) -> list[Line]:
+    done = await call.write(recipient_import.import_lines, waiting)
+    tally.accepted += done.accepted
+    tally.unchanged += done.unchanged
+    for number, reason in done.rejected:
+        tally.reject(number, reason)
+    return done.postponed
+
+
+def _judge(number: int, data: bytes | None, tally: _Tally) -> Line | None:
+    if data is None:
+        tally.reject(number, f"The line is longer than {LONGEST_LINE} bytes.")
+        return None
+    if not data.strip():
+        return None
+    try:
+        body = wire.parse(ImportLine, data)
+        return Line(number, body.recipient_id, replacement(body))
+    except MalformedInput:
+        tally.reject(number, "The line is not JSON in UTF-8.")
+    except InputError as error:
+        tally.reject(number, "; ".join(f"{fault.pointer}: {fault.detail}" for fault in error.faults[:5]) or error.detail)
+    return None
+
+
+async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes | None]]:
+    """Numbered lines of a stream, from 1; null for one over the limit, of which no more than the limit is ever held."""
+    number, held, too_long = 1, bytearray(), False
+    async for chunk in chunks:
+        start = 0
+        while True:
+            end = chunk.find(b"\n", start)
+            piece = chunk[start:end if end >= 0 else None]
+            too_long = too_long or len(held) + len(piece) > LONGEST_LINE
+            if too_long:
+                held.clear()
+            else:
+                held += piece
+            if end < 0:
+                break
+            yield number, None if too_long else bytes(held)
+            number, start, too_long = number + 1, end + 1, False
+            held.clear()
+    if held or too_long:
+        yield number, None if too_long else bytes(held)
+
+
+IMPORT = Endpoint("POST", "/v1/recipients/import", import_contacts, "Contacts of many recipients, streamed", ("contacts:write",),
+                  reply=Imported, media_type="application/x-ndjson", raw_body=True)

@@ -1,0 +1,143 @@
+"""Wire models' common ground: strict, unknown members refused, text valid Unicode, times with an offset; and how bodies are read.
+
+Validation messages are constant sentences at JSON pointers; rejected values never appear in them.
+"""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
+from starlette.requests import Request
+
+from noticesvc.domain import instant
+from noticesvc.errors import Fault, InputError, InputTooLarge, MalformedInput
+
+M = TypeVar("M", bound=BaseModel)
+BODY_LIMIT = 1 << 20
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+class Wire(BaseModel):
+    """A JSON object from outside: unknown members and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+
+def _text(value: str) -> str:
+    if "\x00" in value or _SURROGATE.search(value):
+        raise PydanticCustomError("text", "must be valid Unicode without U+0000")
+    return value
+
+
+def _line(value: str) -> str:
+    if _CONTROL.search(value) or _SURROGATE.search(value):
+        raise PydanticCustomError("line", "must be one line of valid Unicode without control characters")
+    return value
+
+
+def _caller_id(value: str) -> str:
+    if not 1 <= len(value) <= 128 or "/" in value or value in (".", "..") or _CONTROL.search(value) or _SURROGATE.search(value):
+        raise PydanticCustomError("id", "must be 1 to 128 characters without /, control characters, and not . or ..")
+    return value
+
+
+def _instant(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str):
+        raise PydanticCustomError("instant", "must be an RFC 3339 time with an offset")
+    try:
+        return instant.parse(value)
+    except ValueError:
+        raise PydanticCustomError("instant", "must be an RFC 3339 time with an offset") from None
+
+
+Text = Annotated[str, AfterValidator(_text)]
+Line = Annotated[str, AfterValidator(_line)]
+CallerId = Annotated[str, AfterValidator(_caller_id),
+                     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[^/\x00-\x1f\x7f-\x9f]+$"})]
+Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
+
+
+def check_json(value: JsonValue, depth: int = 0) -> JsonValue:
+    """Free JSON (metadata, parameters): valid text, numbers that RFC 8785 can write exactly, at most 32 deep."""
+    if depth > 32:
+        raise PydanticCustomError("json", "is nested too deeply")
+    if isinstance(value, str):
+        _text(value)
+    elif isinstance(value, bool) or value is None:
+        pass
+    elif isinstance(value, int):
+        if abs(value) > 2**53 - 1:
+            raise PydanticCustomError("json", "holds an integer beyond 2^53 - 1; write it as a string")
+    elif isinstance(value, float):
+        raise PydanticCustomError("json", "holds a number with a fraction; write it as a string")
+    elif isinstance(value, list):
+        for item in value:
+            check_json(item, depth + 1)
+    else:
+        for name, item in value.items():
+            _text(name)
+            check_json(item, depth + 1)
+    return value
+
+
+FreeJson = Annotated[dict[str, JsonValue], AfterValidator(check_json)]
+Limit = Annotated[int, Field(ge=1, le=200)]
+
+
+def pointer(loc: tuple[int | str, ...]) -> str:
+    """A JSON pointer (RFC 6901)."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in loc)
+
+
+def faults(error: ValidationError, base: tuple[int | str, ...] = ()) -> tuple[Fault, ...]:
+    """What pydantic found, as faults; its messages for our models never hold the input."""
+    found = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False)[:50]:
+        detail = "is no member of this object" if item["type"] == "extra_forbidden" else item["msg"]
+        found.append(Fault(pointer(base + item["loc"]), detail))
+    return tuple(found)
+
+
+def parse(model: type[M], data: bytes) -> M:
+    """A wire model from JSON bytes. MalformedInput if it is no JSON, InputError with pointers if it does not fit."""
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        if first["type"] == "json_invalid":
+            if "surrogate" in first["msg"]:
+                raise InputError("A text holds a lone surrogate.", (Fault("", "must be valid Unicode"),)) from None
+            raise MalformedInput("The body is not JSON in UTF-8.") from None
+        raise InputError("The body does not have the form that this route takes.", faults(error)) from None
+    except RecursionError:
+        raise MalformedInput("The body is nested too deeply.") from None
+
+
+def parse_query(model: type[M], request: Request) -> M:
+    """A wire model from the query string; a parameter given twice or unknown is an error."""
+    pairs = request.query_params.multi_items()
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise InputError("A query parameter is given twice.")
+    try:
+        return model.model_validate_strings(dict(pairs))
+    except ValidationError as error:
+        raise InputError("A query parameter cannot be used.", faults(error)) from None
+
+
+async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:
+    """The whole body, or InputTooLarge without reading further."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdigit() and int(declared) > limit:
+        raise InputTooLarge(f"The body is over {limit} bytes.")
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise InputTooLarge(f"The body is over {limit} bytes.")
+        chunks.append(chunk)
+    return b"".join(chunks)

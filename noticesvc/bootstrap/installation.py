@@ -1,0 +1,179 @@
+"""Opens an installation: settings, database, vault, rules, calendar, providers and signer, checked against each other.
+
+Called by `serving` and by every command that needs an installation. Everything that cannot be used raises
+ConfigurationError with the setting and the remedy, before anything is sent.
+"""
+
+import json
+import os
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Self, cast
+
+from sqlalchemy import select
+
+from noticesvc import vault as vaults
+from noticesvc.api.context import Acceptor, House
+from noticesvc.bootstrap import plugins
+from noticesvc.config import Settings
+from noticesvc.domain import calendar, instant, rules
+from noticesvc.errors import ConfigurationError, NoteError
+from noticesvc.ledger.key import Signer
+from noticesvc.operations.world import World
+from noticesvc.provider import Provider
+from noticesvc.storage import migrate
+from noticesvc.storage import tables as t
+from noticesvc.storage.database import Database
+from noticesvc.storage.transaction import Sources, Tx
+from noticesvc.vault import DataKey, Vault
+
+SYSTEM_KEY = "system"
+SYSTEM_KEY_PLACE = "vault_key:system"
+_CALENDAR_WARNING = timedelta(days=60)
+
+
+def sources() -> Sources:
+    """The real clock and the operating system's randomness."""
+    return Sources(lambda: time.time_ns() // 1000, os.urandom)
+
+
+def software() -> str:
+    """The name and version that stand on proofs."""
+    try:
+        return f"noticesvc {version('noticesvc')}"
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "noticesvc (not installed)"
+
+
+def open_database(settings: Settings) -> Database:
+    """The configured database; nothing is read yet. ConfigurationError for a URL that cannot be used."""
+    return Database(settings.database.url.get_secret_value(), sources(), settings.folder)
+
+
+async def check_schema(database: Database) -> None:
+    """Raise ConfigurationError unless the database is at the version of this program."""
+    current, head = await database.read(migrate.current), migrate.head()
+    if current != head:
+        state = "holds no tables of noticesvc yet" if current is None else f"is at version {current}, this program needs {head}"
+        raise ConfigurationError(
+            f"The database {state}; run `noticesvc migrate --config FILE` (or `noticesvc init` for a new installation).")
+
+
+def load_signer(settings: Settings) -> Signer:
+    """The ledger's signing key, under the name of the configured origin. ConfigurationError says what is wrong with it.
+
+    C2SP tlog-checkpoint: the name of the log's key is its origin. The key file's own name is of no weight, so that the
+    origin can be chosen until the first checkpoint is signed; `check_origin` guards it from then on.
+    """
+    text = vaults.read_secret_file(settings.path(settings.ledger.key_file), "ledger key")
+    try:
+        return Signer.parse(text).named(settings.ledger.origin)
+    except NoteError as error:
+        raise ConfigurationError(f"ledger.key_file: {error}") from None
+
+
+def check_origin(tx: Tx, origin: str) -> None:
+    """Raise ConfigurationError if this ledger has signed checkpoints under another origin."""
+    note = tx.execute(select(t.ledger_checkpoint.c.note).order_by(t.ledger_checkpoint.c.size.desc()).limit(1)).scalar()
+    if note is not None and str(note).partition("\n")[0] != origin:
+        raise ConfigurationError(
+            "ledger.origin differs from the origin in this ledger's last checkpoint; a log cannot be renamed, set it back.")
+
+
+def load_calendar(settings: Settings) -> calendar.Calendar:
+    """The built-in calendar with the operator's file, if one is configured."""
+    if not settings.calendar.file:
+        return calendar.BUILT_IN
+    path = settings.path(settings.calendar.file)
+    try:
+        text = path.read_text("utf-8")
+        mapping = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"calendar.file cannot be read ({type(error).__name__}); check the path.") from None
+    except (tomllib.TOMLDecodeError, ValueError):
+        raise ConfigurationError("calendar.file is neither TOML nor (named .json) JSON; see the manual for its form.") from None
+    return calendar.BUILT_IN.extended(mapping, path.name)
+
+
+def load_rules(settings: Settings) -> Mapping[str, rules.Rule]:
+    """The built-in service rules and the configured ones, by id."""
+    return {**rules.BUILT_IN, **{name: rules.configured(name, table) for name, table in settings.rules.items()}}
+
+
+async def load_system_key(database: Database, vault: Vault) -> DataKey:
+    """The key of what belongs to no single recipient. ConfigurationError if it was never made."""
+    wrapped = await database.read(_wrapped_system_key)
+    if wrapped is None:
+        raise ConfigurationError("The database holds no system key; run `noticesvc migrate --config FILE`.")
+    return vault.unwrap(wrapped, SYSTEM_KEY_PLACE)
+
+
+def _wrapped_system_key(tx: Tx) -> bytes | None:
+    found: bytes | None = tx.execute(select(t.vault_key.c.wrapped).where(t.vault_key.c.name == SYSTEM_KEY)).scalar()
+    return found
+
+
+def calendar_fault(known: calendar.Calendar, now: int) -> dict[str, str]:
+    """Degraded when the working-day data ends within sixty days of `now` (microseconds)."""
+    soon = instant.shanghai_date(instant.from_micros(now) + _CALENDAR_WARNING)
+    if soon.year <= known.last_year:
+        return {}
+    return {"calendar": f"Working days are known until the end of {known.last_year}; later deadlines are provisional. Set calendar.file."}
+
+
+@dataclass(slots=True)
+class Installation:
+    """An open installation. Close it when done; `house` is what the API is given."""
+
+    settings: Settings
+    database: Database
+    world: World
+    providers: dict[str, Provider]
+    signer: Signer
+    house: House
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Self:
+        """Open and check everything that needs no network but the database's.
+
+        Raises ConfigurationError for what is wrong, DatabaseUnavailable if the database cannot be reached.
+        """
+        vault = vaults.load(settings.path(settings.vault.key_file))
+        signer = load_signer(settings)
+        known_calendar, known_rules = load_calendar(settings), load_rules(settings)
+        providers = plugins.configure(settings.providers)
+        database = open_database(settings)
+        try:
+            await check_schema(database)
+            await database.read(check_origin, settings.ledger.origin)
+            system_key = await load_system_key(database, vault)
+        except BaseException:
+            await database.close()
+            raise
+        world = World(
+            vault=vault, system_key=system_key, rules=known_rules, calendar=known_calendar, issuer=settings.issuer.name,
+            software=software(), origin=settings.ledger.origin, public_url=settings.server.public_url,
+            channels_served=frozenset(p.channel for p in settings.providers.values()),
+            sandbox=has_sandbox(settings), events_enabled=bool(settings.events.url))
+        house = House(settings, database, world, providers, cast("Acceptor", None), dict)
+        return cls(settings, database, world, providers, signer, house)
+
+    def faults(self) -> dict[str, Any]:
+        """What is degraded by the configuration itself."""
+        found: dict[str, Any] = {}
+        if self.world.sandbox:
+            found["sandbox"] = "A sandbox provider is configured: nothing on its channels reaches anybody."
+        return found | calendar_fault(self.world.calendar, self.database.sources.clock())
+
+    async def close(self) -> None:
+        """Finish what the database was given and close it."""
+        await self.database.close()
+
+
+def has_sandbox(settings: Settings) -> bool:
+    """Whether any configured provider is a sandbox."""
+    return any(provider.kind == "sandbox" for provider in settings.providers.values())

@@ -1,0 +1,73 @@
+"""What must happen without anybody asking: receipts interpreted, waits ended, partitions made, old idempotency keys dropped."""
+
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from noticesvc.dispatch.loop import Loop
+from noticesvc.operations import horizons, receipts, sandbox, upkeep
+from noticesvc.operations.world import World
+from noticesvc.provider import Callback, Provider, Receipt
+from noticesvc.storage.database import Database
+
+log = structlog.get_logger()
+_RECEIPTS = 200
+_SANDBOX_POLL_S, _HORIZON_POLL_S, _UPKEEP_POLL_S = 0.1, 1.0, 600.0
+
+
+class Housekeeping:
+    """The worker's small loops. `start` and `stop` belong to the event loop that runs them."""
+
+    def __init__(self, database: Database, world: World, providers: Mapping[str, Provider]) -> None:
+        self._database, self._world, self._providers = database, world, providers
+        receipt_loop = Loop("receipts", self._receipts, 1.0)
+        database.on_commit("receipts", receipt_loop.woken.set)
+        self._loops = [receipt_loop, Loop("horizons", self._horizons, _HORIZON_POLL_S), Loop("upkeep", self._upkeep, _UPKEEP_POLL_S)]
+        if world.sandbox:
+            self._loops.append(Loop("sandbox-receipts", self._sandbox, _SANDBOX_POLL_S))
+
+    async def start(self) -> None:
+        """Begin."""
+        for loop in self._loops:
+            loop.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """End."""
+        for loop in self._loops:
+            await loop.stop()
+
+    def faults(self) -> dict[str, str]:
+        """Loops that ended although nobody asked them to."""
+        return {loop.name: "This loop has ended; restart the process." for loop in self._loops if loop.dead}
+
+    async def _receipts(self) -> bool:
+        found = await self._database.write(receipts.due, self._world, _RECEIPTS)
+        for stored in found:
+            await self._database.write(receipts.apply, self._world, stored, self._interpret(stored))
+        return len(found) == _RECEIPTS
+
+    def _interpret(self, stored: receipts.Stored) -> Sequence[Receipt]:
+        """What the provider reads in it; a provider that is configured no more, or fails, reads nothing, and the bytes stay."""
+        provider = self._providers.get(stored.provider)
+        if provider is None:
+            return ()
+        try:
+            if stored.kind == "callback":
+                data = stored.data
+                body = b"" if data["method"] == "GET" else stored.raw
+                answer = provider.parse_callback(Callback(data["method"], data["query"], data["headers"], body, data["reference"]))
+                return answer.receipts
+            return provider.parse_receipt(stored.raw, stored.data["media_type"])
+        except Exception as error:
+            log.error("a receipt cannot be read", provider=stored.provider, error=type(error).__name__)
+            return ()
+
+    async def _horizons(self) -> bool:
+        return await self._database.write(horizons.sweep, self._world) > 0
+
+    async def _sandbox(self) -> bool:
+        return await self._database.write(sandbox.release, self._world) > 0
+
+    async def _upkeep(self) -> bool:
+        await self._database.write(upkeep.run)
+        return False

@@ -1,0 +1,308 @@
+"""The worker: claims deliveries, seals intents for what starts now, calls providers, and commits what they answered.
+
+Order of things: claim a large batch; seal at most what may start now, in one transaction; write the journal and call with no
+transaction open; collect whatever finished while the last commit ran and commit it together. Each loop waits for a signal
+(a commit somewhere, a free slot, an answer) with a poll underneath, and goes on after any failure of the database.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+
+from noticesvc import metrics
+from noticesvc.config import Settings
+from noticesvc.dispatch import adoption
+from noticesvc.dispatch.call import call
+from noticesvc.dispatch.journal import Journal
+from noticesvc.dispatch.pacing import Pace, Pacing
+from noticesvc.errors import UnavailableError
+from noticesvc.operations import claim, in_site, reconcile, record, seal
+from noticesvc.operations.claim import Claim
+from noticesvc.operations.record import Answer, Schedule
+from noticesvc.operations.seal import Sealed
+from noticesvc.operations.world import World
+from noticesvc.provider import Provider, Receipt
+from noticesvc.storage.database import Database
+
+log = structlog.get_logger()
+POLL_S = 0.5
+RECORD_AT_MOST = 256
+SEAL_AT_MOST = 256
+SEAL_AT_LEAST = 32  # while calls are in flight; never more than a quarter of them, so that the senders stay busy
+
+
+class Worker:
+    """One dispatching worker of a process. `start` and `stop` belong to the event loop that runs it."""
+
+    def __init__(self, settings: Settings, database: Database, world: World, providers: Mapping[str, Provider]) -> None:
+        self._settings, self._database, self._world, self._providers = settings, database, world, providers
+        self.id = database.sources.new_id()
+        s = settings.worker
+        self._schedule = Schedule(s.retry_first_s, s.retry_max_s, s.reconcile_after_s,
+                                  {n: p.max_retry_s for n, p in providers.items() if p.max_retry_s is not None})
+        self._pacing = Pacing(providers, settings.providers)
+        self._claims: deque[Claim] = deque()
+        self._doubtful: list[Claim] = []  # their seal failed, and may have been committed all the same
+        self._held: dict[tuple[str, str], float] = {}  # deliveries in hand: until when, on the monotonic clock
+        self._answers: deque[Answer] = deque()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._due, self._own_due, self._answered, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._recorder: asyncio.Task[None] | None = None
+        self._journal: Journal | None = None
+        self._random = random.SystemRandom()
+        for event in (self._due, self._own_due):
+            database.on_commit("dispatch", event.set)
+
+    async def start(self) -> None:
+        """Adopt what dead workers left, then begin."""
+        folder = self._settings.path(self._settings.worker.journal_dir)
+        self._journal = Journal(folder, self.id, self._world.system_key)
+        await adoption.adopt_all(self._database, self._world, self._schedule, folder, self._journal.path)
+        for name, once in (("claim", self._claim_and_start), ("in-site", self._deliver_in_site), ("renew", self._renew), ("adopt", self._adopt)):
+            self._tasks.append(asyncio.create_task(self._forever(once), name=f"worker-{name}"))
+        self._recorder = asyncio.create_task(self._record_forever(), name="worker-record")
+
+    async def stop(self, grace_s: float) -> None:
+        """Claim nothing more, finish the calls in flight, record them, give the rest back."""
+        self._stopping = True
+        for event in (self._due, self._own_due, self._room):
+            event.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=max(0.5, grace_s * 0.6))
+        self._answered.set()
+        if self._recorder is not None:
+            await asyncio.wait({self._recorder}, timeout=max(0.5, grace_s * 0.3))
+            self._recorder.cancel()
+        try:
+            async with asyncio.timeout(3):
+                await self._take_back()
+                await self._database.write(claim.release, self.id, [(c.notice_id, c.channel) for c in self._claims])
+        except (UnavailableError, TimeoutError):
+            log.warning("claims could not be given back; their leases lapse")
+        if self._journal is not None:
+            self._journal.close()
+
+    def faults(self) -> dict[str, str]:
+        """Loops that ended although nobody asked them to."""
+        dead = [task.get_name() for task in [*self._tasks, *([self._recorder] if self._recorder else [])] if task.done() and not self._stopping]
+        return {"worker": f"The loop {dead[0]} has ended; restart the process."} if dead else {}
+
+    async def _forever(self, once: Callable[[], Awaitable[None]]) -> None:
+        """Run a loop's turn again and again; a failure costs a pause, never the loop."""
+        pause = 0.1
+        while not self._stopping:
+            try:
+                await once()
+                pause = 0.1
+            except UnavailableError:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                log.error("dispatch turn failed", loop=once.__name__, error=type(error).__name__, exc_info=True)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+
+    # --- claim, seal, start -------------------------------------------------------------------------------------------
+
+    async def _claim_and_start(self) -> None:
+        s = self._settings.worker
+        self._room.clear()
+        await self._take_back()
+        if len(self._claims) < s.claim_batch // 2:
+            self._due.clear()
+            began = time.monotonic()
+            found = await self._database.write(claim.claim, self.id, s.claim_batch - len(self._claims), s.lease_s)
+            until = began + s.lease_s
+            for one in found:
+                self._held[one.notice_id, one.channel] = until
+            try:
+                self._claims.extend(await self._resolve_left_over(found))
+            except BaseException:
+                for one in found:
+                    self._held.pop((one.notice_id, one.channel), None)  # not renewed, so that they are claimed again
+                raise
+        if not self._claims:
+            await _either(self._due, POLL_S)
+            return
+        room = s.concurrency - len(self._calls)
+        if room < min(SEAL_AT_LEAST, s.concurrency // 4, len(self._claims)) or room <= 0:
+            await _either(self._room, POLL_S)  # a transaction for one or two intents costs as much as one for many
+            return
+        wait = await self._start(min(room, SEAL_AT_MOST))
+        if wait > 0:
+            await _either(self._room, min(wait, POLL_S))
+
+    async def _start(self, room: int) -> float:
+        """Seal and call as many claims as there is room for; answers how long to wait when only rates or breakers forbid more."""
+        starts: list[tuple[Claim, str | None]] = []
+        kept: list[Claim] = []
+        paces: dict[str, Pace] = {}
+        now, longest = time.monotonic(), 0.0
+        while self._claims and len(starts) < room:
+            one = self._claims.popleft()
+            pace, wait = self._pacing.choose(one.channel, now)
+            if pace is None and wait > 0:
+                kept.append(one)
+                longest = max(longest, wait)
+                continue
+            if pace is not None:
+                pace.take()
+                paces[pace.name] = pace
+            starts.append((one, pace.name if pace else None))
+        self._claims.extendleft(reversed(kept))
+        if not starts:
+            return longest or POLL_S
+        if self._journal is None:
+            return POLL_S
+        try:
+            sealed = await self._database.write(seal.seal, self._world, self.id, starts)
+        except BaseException:
+            self._doubtful.extend(one for one, _ in starts)
+            raise
+        started = {(x.notice_id, x.channel) for x in sealed}
+        for one, _ in starts:
+            if (one.notice_id, one.channel) not in started:
+                self._held.pop((one.notice_id, one.channel), None)
+        for intent in sealed:
+            task = asyncio.create_task(self._call(intent, paces[intent.provider]))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+        return 0.0
+
+    async def _take_back(self) -> None:
+        """Give back what a failed seal may have sealed: nobody called it, and a second seal would collide with the first."""
+        if self._doubtful:
+            doubtful = tuple(self._doubtful)
+            await self._database.write(reconcile.take_back, self._world, self._schedule, self.id, doubtful)
+            for one in doubtful:
+                self._held.pop((one.notice_id, one.channel), None)
+            self._doubtful.clear()
+
+    async def _call(self, sealed: Sealed, pace: Pace) -> None:
+        key = (sealed.notice_id, sealed.channel)
+        timeout_s = pace.settings.timeout_s
+        try:
+            if self._journal is None or time.monotonic() + timeout_s + 1 > self._held.get(key, 0.0):
+                # The lease might end before the provider's time is up: another worker must not meet us there.
+                answer = Answer(sealed.notice_id, sealed.channel, sealed.number, "not_sent", None, self._database.sources.clock())
+            else:
+                answer = await call(self._world, sealed, pace.provider, self._journal, self._database.sources.clock, timeout_s)
+                pace.answered(answer.outcome, time.monotonic())
+            metrics.ATTEMPTS.labels(sealed.channel, answer.outcome).inc()
+            self._answers.append(answer)
+        finally:
+            self._answered.set()
+            self._room.set()
+
+    # --- record -------------------------------------------------------------------------------------------------------
+
+    async def _record_forever(self) -> None:
+        pause = 0.05
+        while not (self._stopping and not self._calls and not self._answers):
+            if not self._answers:
+                self._answered.clear()
+                await _either(self._answered, POLL_S)
+                continue
+            batch = [self._answers.popleft() for _ in range(min(len(self._answers), RECORD_AT_MOST))]
+            try:
+                await self._database.write(record.record, self._world, self._schedule, batch, [self._random.random() for _ in batch])
+                pause = 0.05
+            except Exception as error:
+                self._answers.extendleft(reversed(batch))
+                if not isinstance(error, UnavailableError):
+                    log.error("answers cannot be recorded", error=type(error).__name__, exc_info=True)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+                continue
+            for answer in batch:
+                self._held.pop((answer.notice_id, answer.channel), None)
+            if self._journal is not None:
+                self._journal.committed([f"{a.notice_id}.{a.channel}.{a.number}" for a in batch])
+
+    # --- the other loops ----------------------------------------------------------------------------------------------
+
+    async def _deliver_in_site(self) -> None:
+        self._own_due.clear()
+        if await self._database.write(in_site.deliver, self._world, self._settings.worker.claim_batch) == 0:
+            await _either(self._own_due, POLL_S)
+
+    async def _renew(self) -> None:
+        """Prolong leases while their work goes on; what was lost in between is forgotten."""
+        lease_s = self._settings.worker.lease_s
+        await asyncio.sleep(lease_s / 4)
+        held = list(self._held)
+        for i in range(0, len(held), 500):
+            part = held[i:i + 500]
+            began = time.monotonic()
+            kept = await self._database.write(claim.renew, self.id, part, lease_s)
+            for key in part:
+                if key in kept and key in self._held:
+                    self._held[key] = began + lease_s
+                elif key in self._held:
+                    self._held[key] = 0.0
+
+    async def _adopt(self) -> None:
+        await asyncio.sleep(max(1.0, self._settings.worker.reconcile_after_s / 2))
+        if self._journal is not None:
+            await adoption.adopt_all(self._database, self._world, self._schedule, self._journal.path.parent, self._journal.path)
+
+    async def _resolve_left_over(self, found: list[Claim]) -> list[Claim]:
+        """Split claims: fresh ones; attempts that a dead holder left unanswered; deliveries whose outcome is unknown.
+
+        What is left over waits `reconcile_after_s` from the lapse of its lease, for its host to adopt the journal; then it is
+        unknown. What is unknown is asked of the provider where it can be asked, else sent again if the notice is mandatory.
+        """
+        fresh = [c for c in found if c.unanswered is None and c.state == "pending"]
+        left = [c for c in found if c.unanswered is not None]
+        unknown = [c for c in found if c.unanswered is None and c.state == "unknown"]
+        if left:
+            gone = await self._database.write(reconcile.left_over, self._world, self._schedule, self.id, left)
+            for one in gone:
+                self._held.pop(one, None)
+        if unknown:
+            never_taken: set[tuple[str, str]] = set()
+            for one, question in (await self._database.read(reconcile.questions, self._world, unknown)).items():
+                receipts = await self._ask(question)
+                if receipts:
+                    await self._database.write(reconcile.answered, self._world, question, receipts)
+                elif receipts is not None:
+                    never_taken.add(one)
+            again = await self._database.write(reconcile.send_again, self._world, self.id, unknown, never_taken)
+            for c in unknown:
+                if (c.notice_id, c.channel) in again:
+                    fresh.append(c)
+                else:
+                    self._held.pop((c.notice_id, c.channel), None)
+        return fresh
+
+    async def _ask(self, question: reconcile.Question) -> list[Receipt] | None:
+        provider = self._providers.get(question.provider)
+        if provider is None:
+            return None
+        try:
+            async with asyncio.timeout(self._settings.providers[question.provider].timeout_s):
+                found = await provider.query(question.message)
+        except Exception as error:
+            log.warning("a provider could not be asked", provider=question.provider, error=type(error).__name__)
+            return None
+        return None if found is None else list(found)
+
+
+async def _either(event: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, at most so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,190 @@
+"""`ledger audit`: recomputes the whole log and compares everything that must agree with it; findings in sentences.
+
+Called by cli.ledger. A database is audited in one snapshot, beside a live service; an export (files as the API serves them)
+without any database. Neither needs memory that grows with the log.
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import merge
+from pathlib import Path
+
+from noticesvc.errors import LedgerError, LedgerMismatch, NoteError
+from noticesvc.ledger import checkpoint as checkpoints
+from noticesvc.ledger.checkpoint import Checkpoint
+from noticesvc.ledger.entry import BUNDLE_ENTRIES
+from noticesvc.ledger.key import Verifier
+from noticesvc.ledger.tile import Tile, tiles_of
+from noticesvc.operations import audit_rows
+from noticesvc.operations.audit_entries import EntryAudit, scratch
+from noticesvc.operations.audit_tree import Findings, TreeAudit, signed
+from noticesvc.operations.sequence import verifiers
+from noticesvc.storage import ledger
+from noticesvc.storage.transaction import Tx
+
+Progress = Callable[[int, int], None]
+NO_ID = "00000000-0000-0000-0000-000000000000"
+PAGE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """The result. `entries` are sequenced and audited, `pending` wait; `proved_from` is the size of the older checkpoint."""
+
+    entries: int
+    pending: int
+    proved_from: int | None
+    findings: tuple[str, ...]
+    more: int  # findings beyond those listed
+
+
+def audit_database(tx: Tx, origin: str, keys: Sequence[Verifier], against: str | None, max_delay_us: int, progress: Progress) -> Audit:
+    """Audit a database in this one snapshot.
+
+    `keys` are trusted beside those that the database lists as retired; `against` is an older signed checkpoint that today's
+    log must extend; entries may wait `max_delay_us` microseconds. Raises NoteError if `against` does not verify.
+    """
+    findings = Findings()
+    trusted = list(dict.fromkeys([*keys, *verifiers(tx, origin)]))
+    old = checkpoints.verify(against, trusted).checkpoint if against is not None else None
+    head = ledger.head(tx)
+    size = head.size if head else 0
+    latest = ledger.latest_checkpoint(tx)
+    if (head is None) != (latest is None) or (latest is not None and latest[0] != size):
+        findings.add(f"The last signed checkpoint is of {latest[0] if latest else 'no'} entries, the head row says {size}.")
+    with tempfile.TemporaryDirectory(prefix="noticesvc-audit-") as folder:
+        memory = scratch(f"{folder}/scratch.db")
+        try:
+            entries = EntryAudit(memory, findings)
+            after = NO_ID
+            while rows := ledger.index_rows(tx, after, PAGE):
+                entries.batches(rows)
+                after = rows[-1][0]
+            entries.batches_outside(size)
+            TreeAudit(_Stored(tx), size, _claims(_signed_notes(tx), trusted, old, findings), findings, entries.visit).walk(progress)
+            _check_counts(tx, size, findings)
+            pending, waiting = _pending(tx, size, entries, max_delay_us, findings)
+            entries.flush()
+            audit_rows.compare_rows(tx, memory, pending, findings)
+            audit_rows.compare_counters(tx, memory, findings)
+            audit_rows.check_conservation(tx, findings)
+        finally:
+            memory.close()
+    return Audit(size, waiting, old.size if old else None, tuple(findings.sentences), findings.more)
+
+
+def audit_export(folder: Path, keys: Sequence[Verifier], against: str | None, progress: Progress) -> Audit:
+    """Audit an export: the tree follows from its tiles (and entries, where exported), the checkpoint is signed and its own.
+
+    Without `keys` the ones in the export are taken. Raises NoteError if a key, the checkpoint or `against` cannot be used.
+    """
+    findings = Findings()
+    source = _Folder(folder)
+    trusted = keys or [Verifier.parse(line) for line in source.text("key").splitlines()]
+    note = source.text("checkpoint")
+    current = checkpoints.verify(note, trusted).checkpoint
+    old = checkpoints.verify(against, trusted).checkpoint if against is not None else None
+    claims = _claims(iter([(current.size, note)]), trusted, old, findings)
+    if (folder / "tile" / "entries").exists():
+        with tempfile.TemporaryDirectory(prefix="noticesvc-audit-") as place:
+            memory = scratch(f"{place}/scratch.db")
+            try:
+                entries = EntryAudit(memory, findings, mapped=False)
+                TreeAudit(source, current.size, claims, findings, entries.visit).walk(progress)
+                entries.flush()
+            finally:
+                memory.close()
+    else:
+        TreeAudit(source, current.size, claims, findings, bundled=False).walk(progress)
+    return Audit(current.size, 0, old.size if old else None, tuple(findings.sentences), findings.more)
+
+
+def _claims(notes: Iterator[tuple[int, str]], keys: Sequence[Verifier], old: Checkpoint | None,
+            findings: Findings) -> Iterator[tuple[Checkpoint, str]]:
+    stored = ((found.size, found, "The signed checkpoint") for found in signed(notes, keys, findings))
+    older = [(old.size, old, "The older checkpoint")] if old else []
+    return ((found, name) for _, found, name in merge(stored, older, key=lambda claim: claim[0]))
+
+
+def _signed_notes(tx: Tx) -> Iterator[tuple[int, str]]:
+    after = -1
+    while notes := ledger.checkpoints(tx, after, PAGE):
+        yield from notes
+        after = notes[-1][0]
+
+
+def _pending(tx: Tx, size: int, entries: EntryAudit, max_delay_us: int, findings: Findings) -> tuple[dict[str, int], int]:
+    """Judge the waiting entries as if they followed the log; the first places of their batches, and how many they are."""
+    first: dict[str, int] = {}
+    place, oldest = size, tx.now
+    for row in ledger.pending_rows(tx):
+        try:
+            waiting = ledger.split(row.data)
+        except LedgerMismatch:
+            findings.add(f"The waiting entries of the transaction {row.batch} are cut short.")
+            continue
+        first[row.batch] = place
+        entries.batches([(row.batch, place)])
+        entries.visit(place, waiting)
+        place, oldest = place + len(waiting), min(oldest, row.created_at)
+    if tx.now - oldest > max_delay_us:
+        findings.add(f"{place - size} entries wait for the sequencer, the oldest for {(tx.now - oldest) // 1_000_000} s: "
+                     "more than max_delay_s. Start a worker.")
+    return first, place - size
+
+
+def _check_counts(tx: Tx, size: int, findings: Findings) -> None:
+    bundles, tiles = ledger.counts(tx)
+    expected: dict[int, int] = {}
+    for where in tiles_of(size):
+        expected[where.level or 0] = expected.get(where.level or 0, 0) + 1
+    if bundles > -(-size // BUNDLE_ENTRIES):
+        findings.add("There are entry bundles beyond the last signed checkpoint.")
+    if any(count > expected.get(level, 0) for level, count in tiles.items()):
+        findings.add("There are hash tiles beyond the last signed checkpoint.")
+
+
+class _Stored:
+    """A log in the database."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx = tx
+
+    def bundles(self, numbers: Sequence[int], size: int) -> Mapping[int, bytes]:
+        found = {}
+        for n, data in ledger.stored_bundles(self._tx, numbers).items():
+            try:
+                found[n] = ledger.inflate(data)
+            except LedgerMismatch:
+                continue
+        return found
+
+    def tiles(self, places: Sequence[tuple[int, int]], size: int) -> Mapping[tuple[int, int], bytes]:
+        return ledger.tiles(self._tx, places)
+
+
+class _Folder:
+    """A log as exported: `checkpoint`, `key` and `tile/…` as served."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def text(self, name: str) -> str:
+        try:
+            return (self._folder / name).read_text("utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise NoteError(f"The export has no readable file {name}; export the ledger again.") from None
+
+    def bundles(self, numbers: Sequence[int], size: int) -> Mapping[int, bytes]:
+        return {n: data for n in numbers if (data := self._file(None, n, size)) is not None}
+
+    def tiles(self, places: Sequence[tuple[int, int]], size: int) -> Mapping[tuple[int, int], bytes]:
+        return {(level, n): data for level, n in places if (data := self._file(level, n, size)) is not None}
+
+    def _file(self, level: int | None, n: int, size: int) -> bytes | None:
+        width = min(BUNDLE_ENTRIES, (size >> 8 * (level or 0)) - n * BUNDLE_ENTRIES)
+        try:
+            return (self._folder / Tile(level, n, width).path).read_bytes()
+        except (OSError, LedgerError):
+            return None

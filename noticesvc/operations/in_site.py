@@ -1,0 +1,79 @@
+"""In-site delivery, set-based: intent, arrival and inbox message of a whole batch in one transaction, one entry a delivery.
+
+The row is committed and visible and the account can log in: that is arrival (clause 6.2). An account that cannot log in
+keeps its delivery pending; it is parked until the account is active again.
+"""
+
+from typing import Any
+
+from sqlalchemy import select
+
+from noticesvc.domain import notice as notices
+from noticesvc.operations import contents
+from noticesvc.operations.announcements import single_entry
+from noticesvc.operations.evidence import NewEvidence, Recorder
+from noticesvc.operations.settle import close, settle
+from noticesvc.operations.unit import Unit
+from noticesvc.operations.world import World
+from noticesvc.storage import tables as t
+from noticesvc.storage.transaction import Tx
+
+
+def deliver(tx: Tx, world: World, limit: int) -> int:
+    """Deliver up to `limit` due in-site deliveries; answers how many were taken in hand."""
+    d = t.delivery.c
+    due = tx.execute(select(t.delivery).where(d.state == "pending", d.due_at <= tx.now, d.channel == "in_site")
+                     .order_by(d.priority, d.due_at).limit(limit).with_for_update(skip_locked=True)).all()
+    if not due:
+        return 0
+    unit = Unit(tx, world, {one.notice_id for one in due})
+    recipients = {r.subject_id: r for r in tx.execute(select(t.recipient).where(
+        tx.within(t.recipient.c.subject_id, {one.subject_id for one in due})))}
+    hashes = contents.hashes(tx, world, unit.notices.values(), {s: unit.key(s) for s in recipients})
+    recorder, attempts, messages, done, parked = Recorder(unit), [], [], [], []
+    for one in sorted(due, key=lambda one: one.notice_id):
+        row, recipient = unit.notices[one.notice_id], recipients[one.subject_id]
+        obstacle = _obstacle(tx, row, recipient)
+        if obstacle is not None:
+            close(unit, row["id"], one, *obstacle)
+        elif recipient.account_state != "active":
+            parked.append({"notice_id": one.notice_id, "channel": "in_site", "due_at": row["expires_at"]})
+        else:
+            attempts.append(_arrive(unit, recorder, one, recipient, hashes[row["id"]]))
+            messages.append({"notice_id": one.notice_id, "id": tx.new_id(), "subject_id": one.subject_id, "sent_at": tx.now})
+            done.append({"notice_id": one.notice_id, "channel": "in_site", "attempts": 1, "due_at": None})
+    tx.insert(t.attempt, attempts)
+    tx.insert(t.inbox_message, messages)
+    recorder.save()
+    tx.update(t.delivery, ("notice_id", "channel"), done)
+    tx.update(t.delivery, ("notice_id", "channel"), parked)
+    if done:
+        tx.wake("inbox")
+    settle(unit)
+    unit.save()
+    return len(due)
+
+
+def _obstacle(tx: Tx, row: dict[str, Any], recipient: Any) -> tuple[str, str] | None:
+    if recipient.account_state == "void":
+        return "cancelled", "agreement_void"
+    if recipient.wrapped_key is None:
+        return "cancelled", "anonymised"
+    if row["expires_at"] is not None and row["expires_at"] <= tx.now:
+        return "expired", "expires_at"
+    if not notices.mandatory(row["category"]) and "in_site" in recipient.refuse_commercial.split():
+        return "cancelled", "refused_by_recipient"
+    return None
+
+
+def _arrive(unit: Unit, recorder: Recorder, one: Any, recipient: Any, sha256: str) -> dict[str, Any]:
+    tx = unit.tx
+    intended = tx.new_id()
+    new = NewEvidence(notice_id=one.notice_id, delivery_id=one.id, channel="in_site", attempt=1, kind="arrived", source="inbox",
+                      observed_at=tx.now, carries=one.carries, authenticated_by="own-system", confirmation="confirmed", content_sha256=sha256)
+    overrode = ["refusal"] if "in_site" in recipient.refuse_commercial.split() else []
+    recorder.record("attempt.answered", new, single_entry(intended, recipient.acceptance_id, recipient.created_at, overrode), answer=True)
+    entry = recorder.rows[-1]
+    return {"notice_id": one.notice_id, "channel": "in_site", "number": 1, "provider": None, "contact_id": None, "intended_at": tx.now,
+            "evidence_id": intended, "confirmation": "confirmed", "contact_effective_from": recipient.created_at,
+            "entry_batch": entry["entry_batch"], "entry_offset": entry["entry_offset"]}

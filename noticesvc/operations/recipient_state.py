@@ -1,0 +1,133 @@
+"""Recipients held for a change: found by the caller's id or made, locked, given entries with their next numbers, saved.
+
+Called by the operations on contacts, accounts, acceptances and preferences. One statement serves any number of recipients.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from noticesvc.errors import NotFound
+from noticesvc.operations import subjects
+from noticesvc.operations.world import World
+from noticesvc.proof.openings import commit, pack
+from noticesvc.storage import tables as t
+from noticesvc.storage.transaction import EntryRef, Tx
+from noticesvc.vault import DataKey
+
+
+@dataclass(slots=True)
+class RecipientState:
+    """One recipient's row as held by this transaction; `set` and `append` change it, `save` writes it."""
+
+    row: dict[str, Any]
+    key: DataKey
+    created: bool = False  # by this transaction, and no contacts were put yet
+    changed: set[str] = field(default_factory=set)
+    entries: list[dict[str, Any]] = field(default_factory=list)  # rows for subject_entry
+
+    @property
+    def subject_id(self) -> str:
+        """Our random id of the recipient."""
+        return str(self.row["subject_id"])
+
+    def set(self, **columns: Any) -> None:
+        """Change columns; those that already hold the value stay unwritten."""
+        for name, value in columns.items():
+            if self.row[name] != value:
+                self.row[name] = value
+                self.changed.add(name)
+
+    def append(self, tx: Tx, type_: str, members: Mapping[str, Any], committed: Mapping[str, Any], *,
+               about_id: str | None = None) -> tuple[EntryRef, bytes | None]:
+        """Append an entry with the recipient's next number; returns it and its sealed openings, where the row that the
+        entry makes is to keep them (subjects.KEPT_WITH), else null: then they are kept here.
+        """
+        seq = self.row["subject_seq"] + 1
+        self.set(subject_seq=seq)
+        commitments, opened = commit(committed, tx.salt)
+        ref = tx.append(type_, {"subject_id": self.subject_id, "subject_seq": seq, **members, **commitments})
+        table = subjects.KEPT_WITH.get(type_)
+        own = table is None
+        where = subjects.place(self.subject_id, seq) if table is None else f"{table.name}:{about_id or self.subject_id}"
+        sealed = self.key.seal(pack(opened), where) if opened else None
+        self.entries.append({"subject_id": self.subject_id, "subject_seq": seq, "type": type_, "about_id": about_id,
+                             "sealed": sealed if own else None, **ref.columns})
+        return ref, None if own else sealed
+
+
+def index(world: World, recipient_id: str) -> bytes:
+    """The blind index by which a recipient is found."""
+    return world.vault.index("recipient", recipient_id)
+
+
+def find(tx: Tx, world: World, recipient_id: str) -> tuple[dict[str, Any], DataKey]:
+    """A recipient's row and key, for reading. Raises NotFound, also for one that was anonymised."""
+    row = tx.execute(select(t.recipient).where(t.recipient.c.recipient_index == index(world, recipient_id))).mappings().one_or_none()
+    if row is None or row["wrapped_key"] is None:
+        raise NotFound("There is no such recipient.")
+    return dict(row), world.vault.unwrap(row["wrapped_key"], f"recipient:{row['subject_id']}")
+
+
+def locked(tx: Tx, world: World, recipient_ids: Collection[str]) -> dict[str, RecipientState]:
+    """Those of these recipients that are known, locked in the order of our ids until the transaction ends."""
+    by_index = {index(world, recipient_id): recipient_id for recipient_id in recipient_ids}
+    if not by_index:
+        return {}
+    statement = select(t.recipient).where(tx.within(t.recipient.c.recipient_index, list(by_index))).order_by(t.recipient.c.subject_id)
+    rows = tx.execute(statement.with_for_update()).mappings().all()  # SQLite has one writer and ignores the lock
+    return {by_index[row["recipient_index"]]: RecipientState(
+        dict(row), world.vault.unwrap(row["wrapped_key"], f"recipient:{row['subject_id']}")) for row in rows}
+
+
+def one_locked(tx: Tx, world: World, recipient_id: str) -> RecipientState:
+    """One known recipient, locked. Raises NotFound."""
+    found = locked(tx, world, (recipient_id,))
+    if not found:
+        raise NotFound("There is no such recipient.")
+    return found[recipient_id]
+
+
+def created(tx: Tx, world: World, recipient_ids: Collection[str]) -> dict[str, RecipientState]:
+    """These recipients, which a moment ago were not known: made, each with its `recipient.recorded`, and locked.
+
+    One that another transaction has made meanwhile is waited for and returned as that one made it (`created` false).
+    """
+    if not recipient_ids:
+        return {}
+    rows = []
+    for recipient_id in sorted(recipient_ids, key=lambda one: index(world, one)):
+        subject_id = tx.new_id()
+        _, wrapped = world.vault.new_key(f"recipient:{subject_id}")
+        rows.append({"subject_id": subject_id, "recipient_index": index(world, recipient_id), "wrapped_key": wrapped,
+                     "account_state": "active", "refuse_commercial": "", "source_versions": "{}", "created_at": tx.now,
+                     "changed_at": tx.now - 1, "subject_seq": 0})
+    insert = (postgresql if tx.postgresql else sqlite).insert(t.recipient)
+    tx.execute(insert.on_conflict_do_nothing(index_elements=["recipient_index"]), rows)
+    ours = {row["subject_id"] for row in rows}
+    found = locked(tx, world, recipient_ids)
+    for recipient_id, state in found.items():
+        if state.subject_id in ours:
+            state.created = True
+            ref, sealed = state.append(tx, "recipient.recorded", {"account_state": "active"}, {"recipient_id": recipient_id})
+            state.set(sealed=sealed, **ref.columns)
+    return found
+
+
+def save(tx: Tx, states: Iterable[RecipientState]) -> None:
+    """Write every change: one statement for each combination of changed columns, and one for the entries."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    entries = []
+    for state in sorted(states, key=lambda one: one.subject_id):
+        entries += state.entries
+        if state.changed:
+            groups.setdefault(tuple(sorted(state.changed)), []).append(
+                {f"v_{name}": state.row[name] for name in state.changed} | {"v_id": state.subject_id})
+        state.entries, state.changed = [], set()
+    for names, rows in groups.items():
+        tx.execute(update(t.recipient).where(t.recipient.c.subject_id == bindparam("v_id"))
+                   .values({name: bindparam(f"v_{name}") for name in names}), rows)
+    tx.insert(t.subject_entry, entries)

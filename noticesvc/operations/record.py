@@ -1,0 +1,160 @@
+"""Recording what providers answered: outcomes, evidence, entries, retries and results, many attempts in one transaction."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+
+from noticesvc.domain import delivery, instant, retry
+from noticesvc.operations import contents
+from noticesvc.operations.evidence import NewEvidence, Recorder
+from noticesvc.operations.settle import close, settle
+from noticesvc.operations.unit import Unit
+from noticesvc.operations.world import World
+from noticesvc.proof.openings import commit
+from noticesvc.storage import tables as t
+from noticesvc.storage.transaction import Tx
+
+KINDS = ("submitted", "relayed", "arrived", "rejected", "failed_temporary", "failed_permanent", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How one attempt ended. `outcome` is one of KINDS, or `not_sent`: the call was never begun. Times in microseconds."""
+
+    notice_id: str
+    channel: str
+    number: int
+    outcome: str
+    call_started_at: int | None
+    observed_at: int
+    raw: bytes | None = None
+    media_type: str | None = None
+    code: str | None = None
+    provider_reference: str | None = None
+    claimed_time_raw: str | None = None
+    claimed_at: str | None = None
+    parts: int | None = None
+    message_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The retry settings of the installation; `longest_s` bounds it for deliveries through particular providers."""
+
+    first_s: float
+    max_s: float
+    reconcile_after_s: float
+    longest_s: Mapping[str, float]
+
+
+def record(tx: Tx, world: World, schedule: Schedule, answers: Sequence[Answer], jitter: Sequence[float]) -> None:
+    """Commit what became of these attempts. An answer that was recorded before changes nothing; one that comes after the
+    attempt was given up as unknown is kept as a receipt of the same attempt.
+    """
+    unit = Unit(tx, world, {a.notice_id for a in answers})
+    attempts, answered, deliveries = _known(tx, answers)
+    hashes = contents.hashes(tx, world, unit.notices.values(), {n["subject_id"]: unit.key(n["subject_id"]) for n in unit.notices.values()})
+    recorder, changes = Recorder(unit), []
+    for answer, luck in sorted(zip(answers, jitter, strict=True), key=lambda pair: (pair[0].notice_id, pair[0].channel)):
+        key = (answer.notice_id, answer.channel, answer.number)
+        attempt, one = attempts.get(key), deliveries.get(key[:2])
+        if attempt is None or one is None or attempt.outcome is not None or answered.get(key, "unknown") != "unknown":
+            continue
+        if key in answered:
+            if answer.outcome not in ("unknown", "not_sent"):
+                recorder.record("receipt.observed", _evidence(answer, attempt, one, hashes), {"receipt_id": None})
+            continue
+        if answer.outcome == "not_sent":
+            _not_sent(unit, recorder, answer, attempt, one)
+        else:
+            _answered(unit, recorder, answer, attempt, one, hashes)
+        changes.append(_change(tx, unit, schedule, answer, attempt, one, luck))
+    recorder.save()
+    if changes:
+        tx.update(t.delivery, ("notice_id", "channel"), changes)
+        tx.wake("dispatch")
+    settle(unit)
+    unit.save()
+
+
+def _known(tx: Tx, answers: Sequence[Answer]) -> tuple[dict[Any, Any], dict[Any, str], dict[Any, Any]]:
+    ids = {a.notice_id for a in answers}
+    attempts = {(r.notice_id, r.channel, r.number): r for r in tx.execute(select(t.attempt).where(tx.within(t.attempt.c.notice_id, ids)))}
+    e = t.evidence.c
+    answered = {(r.notice_id, r.channel, r.attempt): r.kind for r in tx.execute(
+        select(e.notice_id, e.channel, e.attempt, e.kind).where(tx.within(e.notice_id, ids), e.answer.is_(True)))}
+    deliveries = {(r.notice_id, r.channel): r for r in tx.execute(select(t.delivery).where(tx.within(t.delivery.c.notice_id, ids)))}
+    return attempts, answered, deliveries
+
+
+def _evidence(answer: Answer, attempt: Any, one: Any, hashes: Mapping[str, str]) -> NewEvidence:
+    return NewEvidence(
+        notice_id=answer.notice_id, delivery_id=one.id, channel=answer.channel, attempt=answer.number, kind=answer.outcome,
+        source="smtp" if answer.channel == "email" else "gateway", observed_at=answer.observed_at, carries=one.carries,
+        authenticated_by="own-session", call_started_at=answer.call_started_at, claimed_at=answer.claimed_at,
+        claimed_time_raw=answer.claimed_time_raw, contact_id=attempt.contact_id, confirmation=attempt.confirmation, parts=answer.parts,
+        provider=attempt.provider, provider_reference=answer.provider_reference, code=_word(answer.code), media_type=_word(answer.media_type),
+        raw=answer.raw, content_sha256=hashes.get(answer.notice_id) or None)
+
+
+def _word(text: str | None) -> str | None:
+    """A code as the provider gave it, cut to what stands open in an entry: no text of theirs can bring an address there."""
+    if text is None:
+        return None
+    return text if len(text) <= 64 and text.isascii() and text.replace("/", "").replace("-", "").replace(".", "").replace("+", "").isalnum() else None
+
+
+def _intent_repeated() -> dict[str, Any]:
+    return {"intended_id": None, "acceptance_id": None, "overrode": [], "contact_effective_from": None, "contact_effective_to": None,
+            "contact": None}
+
+
+def _answered(unit: Unit, recorder: Recorder, answer: Answer, attempt: Any, one: Any, hashes: Mapping[str, str]) -> None:
+    committed, also = commit({"message_sha256": answer.message_sha256}, unit.tx.salt)
+    recorder.record("attempt.answered", _evidence(answer, attempt, one, hashes), _intent_repeated() | committed | {"outcome": answer.outcome},
+                    answer=True, also=also)
+
+
+def _not_sent(unit: Unit, recorder: Recorder, answer: Answer, attempt: Any, one: Any) -> None:
+    """Close an intent that was sealed and never called: its number is used up, and it is no evidence."""
+    new = NewEvidence(notice_id=answer.notice_id, delivery_id=one.id, channel=answer.channel, attempt=answer.number, kind=None,
+                      source="noticesvc", observed_at=answer.observed_at, carries=one.carries, authenticated_by="own-system",
+                      contact_id=attempt.contact_id, confirmation=attempt.confirmation, provider=attempt.provider)
+    members, _, _ = recorder.members(new, None, content_matches=None)
+    ref = unit.append(answer.notice_id, "attempt.answered", members | _intent_repeated() | {"message_sha256": None, "outcome": "not_sent"})
+    unit.tx.execute(update(t.attempt).where(t.attempt.c.notice_id == answer.notice_id, t.attempt.c.channel == answer.channel,
+                                            t.attempt.c.number == answer.number).values(
+        outcome="not_sent", closed_batch=ref.batch, closed_offset=ref.offset))
+
+
+def _change(tx: Tx, unit: Unit, schedule: Schedule, answer: Answer, attempt: Any, one: Any, luck: float) -> dict[str, Any]:
+    """What the answer makes of the delivery: when it is due again, or closed because no try is left."""
+    failures, due = one.failures, tx.now
+    row = unit.notices[answer.notice_id]
+    if answer.outcome == "failed_temporary":
+        failures += 1
+        longest = schedule.longest_s.get(attempt.provider, schedule.max_s)
+        first = min(schedule.first_s, longest)
+        due = tx.now + int(retry.delay_s(failures, first, min(schedule.max_s, longest), luck) * 1_000_000)
+        if row["expires_at"] is not None:
+            due = min(due, row["expires_at"])
+        elif due > max(row["accepted_at"], row["not_before"] or 0) + int(delivery.RETRY_FOR.total_seconds() * 1_000_000):
+            close(unit, answer.notice_id, one, "failed", "no_tries_left")
+    elif answer.outcome == "unknown":
+        due = tx.now + int(schedule.reconcile_after_s * 1_000_000)
+    return {"notice_id": answer.notice_id, "channel": answer.channel, "attempts": answer.number, "failures": failures, "due_at": due,
+            "lease_owner": None, "lease_until": None}
+
+
+def give_up(tx: Tx, world: World, schedule: Schedule, attempts: Collection[tuple[str, str, int, int | None]], jitter: float) -> None:
+    """Attempts (notice, channel, number, call start) whose worker died without an answer: their outcome is unknown."""
+    record(tx, world, schedule, [Answer(n, c, number, "unknown", started, tx.now) for n, c, number, started in attempts],
+           [jitter] * len(attempts))
+
+
+def horizon_of(channel: str, started_at: int) -> int | None:
+    """When to stop waiting for a receipt of an attempt on this channel, in microseconds."""
+    found = delivery.HORIZON.get(channel)
+    return None if found is None else instant.to_micros(instant.from_micros(started_at) + found)

@@ -1,0 +1,172 @@
+"""Derives again whatever new facts may have changed: service, states, deadlines, unusable contacts, outgoing events.
+
+Called by every operation that records evidence, an attempt or a closing, in the same transaction; it knows nothing of where
+the facts came from. What it writes follows from the facts alone, so calling it again changes nothing.
+"""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from noticesvc.domain import deadline, delivery, instant, service_time, view
+from noticesvc.operations import events, facts, invalid_contacts
+from noticesvc.operations.unit import Unit
+from noticesvc.storage import tables as t
+
+
+def settle(unit: Unit, ids: Collection[str] | None = None) -> None:
+    """Derive these notices of the unit (all by default) again. The caller saves the unit afterwards."""
+    tx, world = unit.tx, unit.world
+    rows = [unit.notices[i] for i in (unit.notices if ids is None else ids)]
+    known = facts.load(tx, world, rows)
+    weighings = {row["id"]: view.weigh(known[row["id"]], instant.from_micros(tx.now)) for row in rows}
+    for row in rows:
+        _service(unit, row, weighings[row["id"]])
+        _state(unit, row, weighings[row["id"]])
+    ladder = _deliveries(unit, rows, known, weighings)
+    invalid_contacts.apply(unit, known, weighings)
+    if ladder:
+        settle(unit, ladder)
+
+
+def _service(unit: Unit, row: dict[str, Any], weighing: view.Weighing) -> None:
+    """A changed result is a new determination: entry, columns, deadlines, events."""
+    new = weighing.result.determined()
+    if not service_time.changed(_last(row), new):
+        return
+    revision = row["revision"] + 1
+    shown = weighing.result.to_json()
+    members = {name: shown[name] for name in (
+        "rule", "policy_version", "served", "served_at", "served_on", "channel", "evidence_id", "basis", "conflict", "analysis",
+        "deadline_from_on", "independent")} | {"revision": revision}
+    columns: dict[str, Any] = {}
+    if revision == 1:
+        ref = unit.append(row["id"], "service.determined", members)
+        columns = {"determined_batch": ref.batch, "determined_offset": ref.offset}
+    else:
+        unit.note(row["id"], "service.determined", members)
+    was_served = row["served"]
+    unit.set(row["id"], revision=revision, served=new.served, served_at=_micros(new.served_at), service_channel=new.channel,
+             service_evidence_id=new.evidence_id, basis=new.basis, conflict=new.conflict,
+             independent_at=new.independent and _micros(new.independent[0]),
+             independent_channel=new.independent and new.independent[1],
+             independent_evidence_id=new.independent and new.independent[2], **columns)
+    _deadlines(unit, row, weighing)
+    if new.served and not was_served:
+        events.notice(unit, row, "notice.served", weighing)
+    if revision > 1:
+        events.notice(unit, row, "service.revised", weighing)
+
+
+def _last(row: dict[str, Any]) -> service_time.Determined | None:
+    if row["revision"] == 0:
+        return None
+    own = None
+    if row["independent_at"] is not None:
+        own = (instant.from_micros(row["independent_at"]), row["independent_channel"], row["independent_evidence_id"])
+    return service_time.Determined(row["served"], row["served_at"] and instant.from_micros(row["served_at"]), row["service_channel"],
+                                   row["service_evidence_id"], row["basis"], row["conflict"], own)
+
+
+def _deadlines(unit: Unit, row: dict[str, Any], weighing: view.Weighing) -> None:
+    """The response or appeal window, counted from independent service; set again when that changed."""
+    own = weighing.result.independent
+    if own is None or row["response_window"] is None:
+        return
+    window = json.loads(row["response_window"])
+    found = (deadline.working_days(own.deadline_from_on, window["working_days"], unit.world.calendar) if "working_days" in window
+             else deadline.calendar_days(own.deadline_from_on, window["days"]))
+    kind = "appeal" if row["category"] in ("handling", "termination") else "response"
+    made = {"kind": kind, "ends_at": instant.text(found.ends_at), "without_data": found.provisional, "evidence_id": own.evidence_id}
+    others = [d for d in json.loads(row["deadlines"] or "[]") if d["kind"] != kind]
+    if [*others, made] == json.loads(row["deadlines"] or "[]"):
+        return
+    unit.note(row["id"], "deadline.set", {
+        "kind": kind, "ends_at": made["ends_at"], "without_data": found.provisional, "from_evidence_id": own.evidence_id,
+        "from_on": own.deadline_from_on.isoformat(), "calendar_version": (found.calendar_version or "calendar days")[:128]})
+    unit.set(row["id"], deadlines=json.dumps([*others, made]))
+
+
+def _state(unit: Unit, row: dict[str, Any], weighing: view.Weighing) -> None:
+    if row["state"] != weighing.state:
+        unit.set(row["id"], state=weighing.state)
+        if weighing.state == "unserved":
+            events.notice(unit, row, "notice.unserved", weighing)
+
+
+def _deliveries(unit: Unit, rows: list[dict[str, Any]], known: dict[str, view.NoticeFacts],
+                weighings: dict[str, view.Weighing]) -> set[str]:
+    """Write delivery states and when each is due next; answers the notices whose ladder closed deliveries."""
+    tx = unit.tx
+    again: set[str] = set()
+    changes: list[dict[str, Any]] = []
+    stored = _stored(unit, [row["id"] for row in rows])
+    for row in rows:
+        weighing, mine = weighings[row["id"]], stored[row["id"]]
+        for one in mine:
+            state = weighing.states[one.id]
+            # `claimed` is only shown: the stored row stays claimable state, with its lease.
+            kept = "pending" if state == "claimed" else state
+            due = _due(row, one, kept, known[row["id"]])
+            if (kept, due) != (one.state, one.due_at):
+                changes.append({"notice_id": row["id"], "channel": one.channel, "state": kept, "due_at": due})
+        if row["strategy"] == "ladder" and _ladder(unit, row, weighing, mine, changes):
+            again.add(row["id"])
+    tx.update(t.delivery, ("notice_id", "channel"), changes)
+    return again
+
+
+def _stored(unit: Unit, ids: list[str]) -> dict[str, list[Row[Any]]]:
+    found: dict[str, list[Row[Any]]] = {i: [] for i in ids}
+    for one in unit.tx.execute(select(t.delivery).where(unit.tx.within(t.delivery.c.notice_id, ids)).order_by(t.delivery.c.position)):
+        found[one.notice_id].append(one)
+    return found
+
+
+def _due(row: dict[str, Any], one: Row[Any], state: str, known: view.NoticeFacts) -> int | None:
+    """When a delivery in this state needs somebody: the horizon of a sent one, the set time of a waiting one."""
+    if state in delivery.FINISHED:
+        return None
+    if state == "sent" and one.state != "sent":
+        attempts = next(d.attempts for d in known.deliveries if d.id == one.id)
+        horizon = delivery.HORIZON.get(one.channel)
+        ends = [row["expires_at"]] if row["expires_at"] is not None else []
+        if horizon is not None:
+            ends.append(instant.to_micros(attempts[-1].started_at + horizon))
+        return min(ends, default=None)
+    if state == "pending" and one.state in delivery.FINISHED:
+        return None  # an arrival was rebutted: nothing is sent again by itself
+    due: int | None = one.due_at
+    return due
+
+
+def _ladder(unit: Unit, row: dict[str, Any], weighing: view.Weighing, mine: list[Row[Any]], changes: list[dict[str, Any]]) -> bool:
+    """Once served, cancel what never started; when a rung failed, let the next one start now."""
+    waiting = [one for one in mine if weighing.states[one.id] == "pending" and one.attempts == 0 and one.closed is None]
+    if weighing.result.served:
+        for one in waiting:
+            close(unit, row["id"], one, "cancelled", "served_already")
+        return bool(waiting)
+    before = [one for one in mine if one not in waiting]
+    if waiting and before and all(weighing.states[one.id] in delivery.FINISHED for one in before):
+        changes[:] = [c for c in changes if (c["notice_id"], c["channel"]) != (row["id"], waiting[0].channel)]
+        now = max(unit.tx.now, row["not_before"] or 0)
+        if waiting[0].due_at is None or waiting[0].due_at > now:
+            changes.append({"notice_id": row["id"], "channel": waiting[0].channel, "state": "pending", "due_at": now})
+            unit.tx.wake("dispatch")
+    return False
+
+
+def close(unit: Unit, notice_id: str, one: Row[Any], state: str, reason: str) -> None:
+    """Close a delivery that evidence alone would leave open; the caller settles the notice afterwards."""
+    unit.note(notice_id, "delivery.closed", {"delivery_id": one.id, "channel": one.channel, "state": state, "reason": reason})
+    unit.tx.execute(update(t.delivery).where(t.delivery.c.notice_id == notice_id, t.delivery.c.channel == one.channel).values(closed=state))
+
+
+def _micros(moment: Any) -> int | None:
+    return None if moment is None else instant.to_micros(moment)
+
+
+__all__ = ["close", "settle"]

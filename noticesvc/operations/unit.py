@@ -1,0 +1,93 @@
+"""The notices that one transaction changes: locked in id order, their `seq` counted, their rows saved together.
+
+Every entry about a notice gets the next `seq` of its row here, so that numbers have no gaps and two writers never share one.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sqlalchemy import select
+
+from noticesvc.operations.world import World
+from noticesvc.proof.openings import Opening, pack
+from noticesvc.storage import tables as t
+from noticesvc.storage.transaction import EntryRef, Tx
+from noticesvc.vault import DataKey
+
+
+class Unit:
+    """Notices by id, as mutable rows; `save` writes what changed."""
+
+    def __init__(self, tx: Tx, world: World, ids: Collection[str]) -> None:
+        self.tx, self.world = tx, world
+        self._keys: dict[str, DataKey | None] = {}
+        self._changed: dict[str, dict[str, Any]] = {}
+        self._entries: list[dict[str, Any]] = []
+        self.notices: dict[str, dict[str, Any]] = {}
+        if ids:
+            statement = select(t.notice).where(tx.within(t.notice.c.id, ids)).order_by(t.notice.c.id)
+            rows = tx.execute(statement.with_for_update() if tx.postgresql else statement)
+            self.notices = {row.id: dict(row._mapping) for row in rows}
+        self.load_recipients({row["subject_id"] for row in self.notices.values()})
+
+    def load_recipients(self, subjects: Collection[str]) -> None:
+        """Unwrap the keys of these recipients; null for one that was anonymised."""
+        missing = [s for s in subjects if s not in self._keys]
+        if missing:
+            rows = self.tx.execute(select(t.recipient.c.subject_id, t.recipient.c.wrapped_key).where(
+                self.tx.within(t.recipient.c.subject_id, missing)))
+            for row in rows:
+                self._keys[row.subject_id] = row.wrapped_key and self.world.vault.unwrap(row.wrapped_key, f"recipient:{row.subject_id}")
+
+    def add(self, row: dict[str, Any], key: DataKey) -> None:
+        """A notice that this transaction makes; its row is inserted by the caller after the last entry."""
+        self.notices[row["id"]] = row
+        self._keys[row["subject_id"]] = key
+
+    def key(self, subject_id: str) -> DataKey | None:
+        """The recipient's data key; null once destroyed."""
+        return self._keys.get(subject_id)
+
+    def seal(self, notice_id: str, openings: Mapping[str, Opening], place: str) -> bytes | None:
+        """Openings sealed under the key of the notice's recipient; null if there is nothing to keep or no key left."""
+        key = self.key(self.notices[notice_id]["subject_id"])
+        return key.seal(pack(openings), place) if key is not None and openings else None
+
+    def append(self, notice_id: str, type_: str, members: Mapping[str, Any]) -> EntryRef:
+        """Append an entry about a notice, with its next number."""
+        row = self.notices[notice_id]
+        row["seq"] += 1
+        self.set(notice_id, seq=row["seq"])
+        return self.tx.append(type_, {"notice_id": notice_id, "seq": row["seq"], "subject_id": row["subject_id"], **members})
+
+    def note(self, notice_id: str, type_: str, members: Mapping[str, Any], openings: Mapping[str, Opening] | None = None) -> EntryRef:
+        """Append an entry that no other row names: it gets a row of its own in notice_entry."""
+        ref = self.append(notice_id, type_, members)
+        seq = self.notices[notice_id]["seq"]
+        self._entries.append({"notice_id": notice_id, "seq": seq, "type": type_, **ref.columns,
+                              "sealed": self.seal(notice_id, openings or {}, f"notice_entry:{notice_id}:{seq}")})
+        return ref
+
+    def set(self, notice_id: str, **columns: Any) -> None:
+        """Change columns of a notice's row."""
+        self.notices[notice_id].update(columns)
+        self._changed.setdefault(notice_id, {}).update(columns)
+
+    def insert_entries(self) -> None:
+        """Write the rows of entries noted so far."""
+        self.tx.insert(t.notice_entry, self._entries)
+        self._entries = []
+
+    def save(self) -> None:
+        """Write every change; rows with the same changed columns go in one statement, in id order."""
+        self.insert_entries()
+        groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for notice_id, columns in self._changed.items():
+            groups.setdefault(tuple(sorted(columns)), []).append({"id": notice_id} | {name: columns[name] for name in sorted(columns)})
+        for rows in groups.values():
+            self.tx.update(t.notice, ("id",), rows)
+        self._changed = {}
+
+    def forget_changes(self) -> None:
+        """The caller inserted the rows whole; nothing is left to update."""
+        self._changed = {}

@@ -1,0 +1,25 @@
+"""What operations know of their installation besides the database: keys, rules, calendar, names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from noticesvc.domain.calendar import Calendar
+from noticesvc.domain.rules import Rule
+from noticesvc.vault import DataKey, Vault
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Fixed for the life of a process. `channels_served` are the channels that some configured provider serves."""
+
+    vault: Vault
+    system_key: DataKey
+    rules: Mapping[str, Rule]  # built-in and configured, by id
+    calendar: Calendar
+    issuer: str
+    software: str
+    origin: str
+    public_url: str
+    channels_served: frozenset[str]
+    sandbox: bool
+    events_enabled: bool = False

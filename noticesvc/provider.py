@@ -1,0 +1,211 @@
+"""Everything a provider plug-in may import from noticesvc: the protocol, what it is given and what it answers.
+
+A provider is a configured plug-in that hands one rendered message to one outside system (an SMTP relay, an SMS gateway)
+and translates that system's words into the closed vocabulary of evidence. It never touches the database, never decides
+about retries or legal effect, and keeps the raw bytes of every answer. The dispatch engine calls it with no transaction
+open. A provider must not repeat a request by itself: every call that may have reached the other side is one attempt.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from noticesvc.errors import ConfigurationError, ProviderError
+
+__all__ = [
+    "Callback", "CallbackAnswer", "ConfigurationError", "Message", "OutcomeUnknown", "PermanentFailure", "Provider",
+    "ProviderContext", "ProviderError", "Receipt", "Rejected", "Submission", "TemporaryFailure",
+]
+
+Taken = Literal["submitted", "relayed", "arrived"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The rendered form of one notice for one channel, handed to a provider for one attempt.
+
+    `reference` is ours: stable for this attempt, unique, at most 80 characters of `[0-9a-z_.-]`; providers pass it on
+    (ENVID, query member, client reference) so that receipts find their attempt. `message_id` is the RFC 5322 Message-ID
+    without angle brackets, made once for a delivery and kept over all its attempts. For email `mime` is the complete
+    message with CRLF line ends (never a bare CR or LF); for SMS `text` is the complete text. `callback_url` is where this
+    provider's receipts for this attempt may be sent, null where the service has no public address; it carries an HMAC
+    token bound to the attempt. `commercial` is true only for notices that may be refused (List-Unsubscribe belongs there).
+    """
+
+    reference: str
+    message_id: str
+    channel: str
+    to: str
+    subject: str
+    text: str
+    mime: bytes
+    callback_url: str | None
+    commercial: bool
+    template: str | None = None
+    template_params: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The provider's immediate answer when it took the message.
+
+    `outcome` is how far the message is proven to have come (document levels 1 to 3). `raw` is the answer as bytes, whole;
+    `provider_reference` the id under which the provider knows the message (queue id, message id) or null; `claimed_time_raw`
+    the provider's own time string as it came, `claimed_at` the same as RFC 3339 with the zone assumed for this provider.
+    `parts` is how many SMS parts it was split into, null if unknown.
+    """
+
+    outcome: Taken
+    raw: bytes
+    media_type: str = "text/plain"
+    provider_reference: str | None = None
+    code: str | None = None
+    claimed_time_raw: str | None = None
+    claimed_at: str | None = None
+    parts: int | None = None
+
+
+class _Refusal(ProviderError):
+    """What all refusals carry: the raw answer (empty if there was none), its media type and the provider's own code."""
+
+    outcome: ClassVar[str]
+
+    def __init__(self, detail: str, *, raw: bytes = b"", media_type: str = "text/plain", code: str | None = None) -> None:
+        super().__init__(detail)
+        self.raw = raw
+        self.media_type = media_type
+        self.code = code
+
+
+class TemporaryFailure(_Refusal):
+    """The message was certainly not taken, and trying again later may help (4xx, busy, no connection)."""
+
+    outcome = "failed_temporary"
+
+
+class PermanentFailure(_Refusal):
+    """There is no such number or mailbox: trying again cannot help (RCPT answered 5.1.x)."""
+
+    outcome = "failed_permanent"
+
+
+class Rejected(_Refusal):
+    """Refused at hand-over for policy or another reason that is not the address's non-existence (other 5xx)."""
+
+    outcome = "rejected"
+
+
+class OutcomeUnknown(_Refusal):
+    """The call broke off after the message may have been taken (time-out or close after the final dot, HTTP 5xx garbage)."""
+
+    outcome = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A provider's later statement about one attempt, in the closed vocabulary.
+
+    `kind` is an evidence kind (`relayed` `arrived` `failed_temporary` `failed_permanent` `rejected` `expired` …) or
+    `unmapped` for a code no table knows. It is matched by `reference` (ours) where known, else by `provider_reference`.
+    `authenticated_by` names how it was authenticated (`hmac-token`, `dsn-own-relay`, `query`, …) or is null: then it is
+    stored and has no effect on service.
+    """
+
+    kind: str
+    reference: str | None = None
+    provider_reference: str | None = None
+    recipient: str | None = None
+    claimed_time_raw: str | None = None
+    claimed_at: str | None = None
+    code: str | None = None
+    text: str | None = None
+    part: int | None = None
+    parts: int | None = None
+    source: str = "gateway"
+    authenticated_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """One HTTP request that arrived at /v1/providers/{name}/callbacks, as it came."""
+
+    method: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    reference: str | None = None  # set only when the request carried our valid token for that attempt
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackAnswer:
+    """What a provider made of a callback: how to answer it, and the receipts in it. 401 means: bad signature, no effect."""
+
+    status: int
+    body: bytes = b""
+    media_type: str = "text/plain; charset=utf-8"
+    receipts: Sequence[Receipt] = ()
+
+
+class ProviderContext(Protocol):
+    """What the service lends a provider while it is open."""
+
+    name: str
+
+    async def receive(self, raw: bytes, media_type: str) -> None:
+        """Take in a receipt that came by another way than a callback (a DSN, a poll); durable when this returns.
+
+        The bytes come back to `parse_receipt` of this provider, possibly in another process.
+        """
+
+    async def keep(self, *, channel: str, to: str, subject: str, text: str, reference: str | None = None) -> None:
+        """Sandbox only: keep what was taken, for `GET /sandbox/messages`; durable when this returns.
+
+        `reference` is the attempt's (`Message.reference`), so that `recall` finds it again.
+        """
+
+    async def recall(self, reference: str) -> bool:
+        """Sandbox only: whether something was kept under this reference, by this process or another, before or now."""
+
+    async def schedule(self, raw: bytes, media_type: str, after_s: float) -> None:
+        """Sandbox only: have `raw` received after `after_s` seconds, even across a restart; durable when this returns."""
+
+
+@runtime_checkable
+class Provider(Protocol):
+    """One configured way out. Made by its class method `configure`; opened and closed by the worker that uses it.
+
+    Class attributes: `kind` (the word in the configuration), `channels` (channels it can serve) and `Settings`, a pydantic
+    model of its own settings, `extra="forbid"`, without the common ones (kind, channel, priority, timeout_s, …).
+    """
+
+    kind: ClassVar[str]
+    channels: ClassVar[frozenset[str]]
+    Settings: ClassVar[Any]
+    max_retry_s: float | None  # upper bound on the retry delay of deliveries through this provider (the sandbox: 2 s)
+    from_address: str  # the sender address that rendering writes into messages; empty where the channel has none
+
+    @classmethod
+    def configure(cls, name: str, channel: str, timeout_s: float, settings: Any) -> "Provider":
+        """Make it from its validated Settings; no I/O. Raises ConfigurationError with the setting and the remedy."""
+
+    async def open(self, context: ProviderContext) -> None:
+        """Prepare for calls in the running event loop (no connection is needed yet)."""
+
+    async def submit(self, message: Message) -> Submission:
+        """Hand over one message, within timeout_s in all.
+
+        Returns a Submission, or raises TemporaryFailure, PermanentFailure, Rejected or OutcomeUnknown. Any other exception
+        is treated as OutcomeUnknown and reported as a fault of the provider.
+        """
+
+    async def query(self, message: Message) -> Sequence[Receipt] | None:
+        """Ask what became of `message.reference`; null where this provider cannot be asked. An empty answer says: never taken."""
+
+    def parse_callback(self, callback: Callback) -> CallbackAnswer:
+        """Verify and translate a callback, its own way. Pure; never raises for hostile input (answers 400 or 401)."""
+
+    def parse_receipt(self, raw: bytes, media_type: str) -> Sequence[Receipt]:
+        """Translate bytes that came through `ProviderContext.receive`. Pure; garbage gives an empty sequence."""
+
+    async def close(self) -> None:
+        """Say goodbye to the other side (QUIT) and free what was opened; safe to call twice."""

@@ -1,0 +1,92 @@
+"""Statements of the audit: rows with the ledger entry that they name, counters, and notices that nobody owns.
+
+Called by operations.audit_rows. Read in the order of each primary key, a page a statement, so that no statement takes long
+and memory stays flat whatever the tables hold.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy import Column, Select, Table, and_, exists, not_, or_, select, tuple_
+
+from noticesvc.domain.delivery import FINISHED
+from noticesvc.storage import tables as t
+from noticesvc.storage.transaction import Tx
+
+PAGE = 5_000
+PARKED = ("in_site", "postal", "announcement")  # channels that wait for an account, for people or for a publication
+_OWNED_STATES = ("pending", "claimed", "sent", "unknown")
+
+
+class Naming(NamedTuple):
+    """A row and the entry that it names: `first` is the index of its batch's first entry, null if not sequenced."""
+
+    id: str
+    batch: str | None
+    offset: int | None
+    first: int | None
+
+
+def naming(tx: Tx, table: Table, identity: Column[Any]) -> Iterator[list[Naming]]:
+    """All rows of a table that has entry_batch and entry_offset, in pages."""
+    index = t.ledger_index.c
+    columns = (*table.primary_key.columns, identity.label("named"), table.c.entry_batch, table.c.entry_offset, index.first)
+    statement = select(*columns).select_from(table.outerjoin(t.ledger_index, index.batch == table.c.entry_batch))
+    for rows in _pages(tx, statement, table):
+        yield [Naming(row.named, row.entry_batch, row.entry_offset, row.first) for row in rows]
+
+
+def counters(tx: Tx, table: Table, counter: Column[Any]) -> Iterator[list[tuple[str, int]]]:
+    """All ids of a table with one key column, with the number of their last entry, in pages."""
+    (key,) = table.primary_key.columns
+    for rows in _pages(tx, select(key, counter), table):
+        yield [(row[0], row[1]) for row in rows]
+
+
+def unowned(tx: Tx) -> Iterator[tuple[str, str]]:
+    """Notices that are neither finished nor in anybody's care, with the channel that is stuck (empty: no delivery at all).
+
+    In somebody's care is a delivery that is due at some time, is leased, or is parked where people or accounts decide.
+    """
+    d = t.delivery.c
+    parked = and_(d.state == "pending", d.channel.in_(PARKED))
+    cared_for = or_(d.due_at.is_not(None), d.lease_owner.is_not(None), parked)
+    stuck = select(d.notice_id, d.channel).where(d.state.not_in(FINISHED), not_(cared_for))
+    for rows in _pages(tx, stuck, t.delivery):
+        yield from ((row.notice_id, row.channel) for row in rows)
+    none = select(t.notice.c.id).where(not_(exists().where(d.notice_id == t.notice.c.id)))
+    for rows in _pages(tx, none, t.notice):
+        yield from ((row.id, "") for row in rows)
+
+
+def _pages(tx: Tx, statement: Select[Any], table: Table) -> Iterator[Any]:
+    """The rows of a statement in pages in the order of the table's key, whose columns it selects first.
+
+    A page covers PAGE rows of the table, however few of them the statement gives.
+    """
+    keys = list(table.primary_key.columns)
+    after: tuple[Any, ...] | None = None
+    while True:
+        ends = select(*keys).order_by(*keys).offset(PAGE - 1).limit(1)
+        end = tx.execute(_behind(ends, keys, after)).one_or_none()
+        page = _behind(statement, keys, after)
+        if end is not None:
+            page = page.where(_key(keys) <= _tuple(keys, tuple(end)))
+        rows = tx.execute(page.order_by(*keys)).all()
+        if rows:
+            yield rows
+        if end is None:
+            return
+        after = tuple(end)
+
+
+def _behind(statement: Select[Any], keys: list[Any], after: tuple[Any, ...] | None) -> Select[Any]:
+    return statement if after is None else statement.where(_key(keys) > _tuple(keys, after))
+
+
+def _key(keys: list[Any]) -> Any:
+    return tuple_(*keys) if len(keys) > 1 else keys[0]
+
+
+def _tuple(keys: list[Any], values: tuple[Any, ...]) -> Any:
+    return tuple_(*values, types=[key.type for key in keys]) if len(keys) > 1 else values[0]

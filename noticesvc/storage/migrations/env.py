@@ -1,0 +1,9 @@
+"""Alembic's entry: runs the migrations on the connection that storage.migrate hands over."""
+
+from alembic import context
+
+from noticesvc.storage.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, transactional_ddl=True)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,62 @@
+"""Time partitions on PostgreSQL: months over the UUIDv7 that leads each growing table's key.
+
+Every key look-up carries the time in the id and so touches one partition. A default partition catches what has no month, so
+that an insert never fails; housekeeping makes the coming months ahead of time.
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from noticesvc.domain.identity import lower_bound
+from noticesvc.domain.instant import from_micros, to_micros
+from noticesvc.storage.tables import FILLFACTOR, PARTITIONED
+
+AHEAD = 3  # months
+
+
+def create_all(connection: Connection, metadata: MetaData, now: int) -> None:
+    """Create all tables and indexes; with partitions where the dialect has them."""
+    if connection.dialect.name != "postgresql":
+        metadata.create_all(connection)
+        return
+    for table in metadata.sorted_tables:
+        ddl = str(CreateTable(table).compile(dialect=connection.dialect)).rstrip()
+        column = PARTITIONED.get(table.name)
+        if column:
+            ddl += f" PARTITION BY RANGE ({column})"
+        elif table.name in FILLFACTOR:
+            ddl += f" WITH (fillfactor={FILLFACTOR[table.name]})"
+        connection.exec_driver_sql(ddl)
+        for index in table.indexes:
+            connection.execute(CreateIndex(index))
+        if column:
+            connection.exec_driver_sql(f"CREATE TABLE {table.name}_rest PARTITION OF {table.name} DEFAULT")
+    extend(connection, now)
+
+
+def extend(connection: Connection, now: int) -> int:
+    """Make the partitions of this month and the coming ones; answers how many were missing. Nothing on SQLite."""
+    if connection.dialect.name != "postgresql":
+        return 0
+    there = {row[0] for row in connection.execute(text(
+        "select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid"))}
+    made = 0
+    for table in PARTITIONED:
+        start = from_micros(now).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        for _ in range(AHEAD + 1):
+            end = _next_month(start)
+            name = f"{table}_{start:%Y%m}"
+            if name not in there:
+                fill = f" WITH (fillfactor={FILLFACTOR[table]})" if table in FILLFACTOR else ""
+                connection.exec_driver_sql(
+                    f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('{lower_bound(to_micros(start))}') "
+                    f"TO ('{lower_bound(to_micros(end))}'){fill}")
+                made += 1
+            start = end
+    return made
+
+
+def _next_month(start: datetime) -> datetime:
+    return datetime(start.year + start.month // 12, start.month % 12 + 1, 1, tzinfo=UTC)

@@ -1,0 +1,132 @@
+"""PostgreSQL through asyncpg: transactions, what counts as unavailable, repeats after a deadlock, LISTEN/NOTIFY.
+
+Needs a direct connection, not transaction pooling: leases use the database's clock, the sequencer an advisory lock, and
+waking LISTEN.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import structlog
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from noticesvc.errors import DatabaseUnavailable
+from noticesvc.storage.transaction import Sources, Tx
+
+log = structlog.get_logger()
+# SQLSTATE: serialization failure, deadlock; then connection, resources, intervention, system, read-only.
+REPEAT = {"40001", "40P01"}
+UNAVAILABLE = ("08", "53", "57P", "58", "25006")
+
+
+# Writers touch rows by key, a handful or a few hundred at a time: plans are made once and never scan.
+WRITING = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+
+
+def _engine(url: URL, busy_s: float, settings: dict[str, str]) -> AsyncEngine:
+    common = {"application_name": "noticesvc", "jit": "off", "timezone": "UTC", "idle_in_transaction_session_timeout": "60000"}
+    return create_async_engine(url, pool_size=8, max_overflow=8, pool_timeout=busy_s, pool_use_lifo=True,
+                               connect_args={"timeout": busy_s, "command_timeout": 60, "server_settings": common | settings})
+
+
+class _Again(Exception):
+    pass
+
+
+def _judge(error: BaseException) -> BaseException:
+    """What a failure means: repeat at once, tell the caller to come back later, or a fault of ours."""
+    state = ""
+    if isinstance(error, DBAPIError):
+        state = getattr(error.orig, "sqlstate", None) or ""
+        if state in REPEAT:
+            return _Again()
+    gone = isinstance(error, OSError | PoolTimeout | TimeoutError | InterfaceError | OperationalError | asyncpg.InterfaceError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated)
+    if gone or state.startswith(UNAVAILABLE):
+        log.error("database cannot be used", error=type(error).__name__, sqlstate=state)
+        return DatabaseUnavailable("The database cannot be read or written at the moment; repeat the request later.")
+    return error
+
+
+class PostgreSQL:
+    """The engine over one PostgreSQL database."""
+
+    name = "postgresql"
+
+    def __init__(self, url: URL, sources: Sources, busy_s: float) -> None:
+        self.url, self.sources, self.busy_s = url, sources, busy_s
+        self._writing = _engine(url, busy_s, WRITING)
+        self._reading = _engine(url, busy_s, {}).execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._listener: asyncpg.Connection[Any] | None = None
+
+    async def read(self, fn: Callable[[Tx], Any]) -> Any:
+        """Run over one snapshot, read-only; a connection that died while it was idle is replaced once."""
+        async def once() -> Any:
+            async with self._reading.connect() as conn, conn.begin():
+                return await conn.run_sync(lambda sync: fn(Tx(sync, self.sources, self.sources.clock())))
+        try:
+            return await once()
+        except Exception as error:
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                try:
+                    return await once()
+                except Exception as second:
+                    raise _judge(second) from second
+            raise _judge(error) from error
+
+    async def write(self, fn: Callable[[Tx], Any], committed: Callable[[set[str]], None]) -> Any:
+        """Run in one transaction; repeated on deadlock or serialization failure."""
+        topics: set[str] = set()
+
+        async def once() -> Any:
+            async with self._writing.connect() as conn, conn.begin():
+                def run(sync: Any) -> Any:
+                    nonlocal topics
+                    tx = Tx(sync, self.sources, self.sources.clock())
+                    result = fn(tx)
+                    tx.finish()
+                    topics = tx.topics
+                    return result
+                return await conn.run_sync(run)
+
+        async for turn in AsyncRetrying(retry=retry_if_exception_type(_Again), stop=stop_after_attempt(6),
+                                        wait=wait_random_exponential(multiplier=0.02, max=0.5), reraise=True):
+            with turn:
+                try:
+                    result = await once()
+                except Exception as error:
+                    judged = _judge(error)
+                    if judged is error:
+                        raise
+                    raise judged from error
+        if topics:
+            committed(topics)
+        return result
+
+    async def listen(self, heard: Callable[[set[str]], None]) -> Awaitable[None]:
+        """Hear the commits of every process; the returned awaitable ends when the connection is lost."""
+        lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        url = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = await asyncpg.connect(url, timeout=self.busy_s)
+        self._listener = connection
+
+        def gone(*_: object) -> None:
+            if not lost.done():
+                lost.set_result(None)
+
+        connection.add_termination_listener(gone)
+        await connection.add_listener("noticesvc", lambda _c, _p, _ch, payload: heard(set(str(payload).split(","))))
+        return lost
+
+    async def close(self) -> None:
+        """Close the pool and the listening connection."""
+        if self._listener is not None:
+            self._listener.terminate()
+        await self._writing.dispose()
+        await self._reading.dispose()

@@ -1,0 +1,82 @@
+"""Every table, as SQLAlchemy Core; the migrations create exactly this, and a test holds the two together.
+
+Times are integers: microseconds since 1970 UTC. Ids are UUIDv7. `sealed` columns are encrypted: under the recipient's own
+key where a row belongs to one recipient, else under the system key (noticesvc.vault). `*_index` columns are keyed blind
+indexes. `entry_batch` and `entry_offset` name the ledger entry that holds the row's fact (one narrow row for each batch in
+`ledger_index` maps a batch to its first index). On PostgreSQL the tables in PARTITIONED are partitioned by month over the
+UUIDv7 that leads their key; the other keys contain it, so that a key look-up touches one partition.
+"""
+
+from noticesvc.storage.tables.base import FILLFACTOR, PARTITIONED, Id, metadata
+from noticesvc.storage.tables.people import (
+    acceptance,
+    api_key,
+    contact,
+    recipient,
+    subject_entry,
+    vault_key,
+)
+from noticesvc.storage.tables.notices import (
+    announcement,
+    attempt,
+    content,
+    delivery,
+    document,
+    evidence,
+    idempotency,
+    inbox_message,
+    link,
+    notice,
+    notice_entry,
+    provider_reference,
+    template,
+)
+from noticesvc.storage.tables.flows import (
+    outgoing_event,
+    receipt,
+    sandbox_message,
+    sandbox_receipt,
+)
+from noticesvc.storage.tables.ledger import (
+    ledger_bundle,
+    ledger_checkpoint,
+    ledger_head,
+    ledger_index,
+    ledger_key,
+    ledger_pending,
+    ledger_tile,
+)
+
+__all__ = [
+    "FILLFACTOR", "PARTITIONED", "Id", "metadata",
+    "acceptance",
+    "announcement",
+    "api_key",
+    "attempt",
+    "contact",
+    "content",
+    "delivery",
+    "document",
+    "evidence",
+    "idempotency",
+    "inbox_message",
+    "ledger_bundle",
+    "ledger_checkpoint",
+    "ledger_head",
+    "ledger_index",
+    "ledger_key",
+    "ledger_pending",
+    "ledger_tile",
+    "link",
+    "notice",
+    "notice_entry",
+    "outgoing_event",
+    "provider_reference",
+    "receipt",
+    "recipient",
+    "sandbox_message",
+    "sandbox_receipt",
+    "subject_entry",
+    "template",
+    "vault_key",
+]

@@ -1,0 +1,22 @@
+"""What every table shares: metadata, types, the two columns that name a row's ledger entry, and how PostgreSQL lays out growth."""
+
+from sqlalchemy import BigInteger, Column, Integer, MetaData, Uuid
+
+metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s",
+                                       "uq": "uq_%(table_name)s_%(column_0_N_name)s"})
+
+Id = Uuid(as_uuid=False)
+Micros = BigInteger
+# SQLite counts rows by its own INTEGER PRIMARY KEY only when the type is spelled so.
+Serial = BigInteger().with_variant(Integer, "sqlite")
+
+# key column, for PostgreSQL's PARTITION BY RANGE
+PARTITIONED = {"notice": "id", "content": "id", "delivery": "notice_id", "attempt": "notice_id", "evidence": "notice_id",
+               "notice_entry": "notice_id", "inbox_message": "notice_id", "ledger_index": "batch"}
+# room in each page for updates that touch no index (heap-only tuples)
+FILLFACTOR = {"notice": 60, "delivery": 60}
+
+
+def entry_columns() -> tuple[Column[str], Column[int]]:
+    """The columns by which a row names its ledger entry: the transaction's batch and the position in it."""
+    return Column("entry_batch", Id), Column("entry_offset", Integer)

@@ -1,0 +1,50 @@
+"""What passes through: receipts in, events out, and what the sandbox keeps."""
+
+from sqlalchemy import Column, Index, LargeBinary, SmallInteger, Table, Text, text
+
+from noticesvc.storage.tables.base import Id, Micros, metadata
+
+receipt = Table(  # raw bytes, committed before anybody interprets them
+    "receipt", metadata,
+    Column("id", Id, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("received_at", Micros, nullable=False),
+    Column("due_at", Micros),  # when to interpret (again); null: done
+    Column("state", Text, nullable=False),  # new | orphan | applied | refused
+    Column("sealed", LargeBinary),  # the request, under the system key; emptied when applied
+    Column("reference_index", LargeBinary),  # of an orphan
+    Index("ix_receipt_due", "due_at", postgresql_where=text("due_at is not null"), sqlite_where=text("due_at is not null")),
+    Index("ix_receipt_orphan", "reference_index", postgresql_where=text("reference_index is not null"),
+          sqlite_where=text("reference_index is not null")),
+)
+
+outgoing_event = Table(
+    "outgoing_event", metadata,
+    Column("id", Id, primary_key=True),  # also the webhook-id
+    Column("type", Text, nullable=False),
+    Column("subject_id", Id),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", Micros, nullable=False),
+    Column("due_at", Micros),  # null: done with
+    Column("tries", SmallInteger, nullable=False, server_default="0"),
+    Index("ix_outgoing_event_due", "due_at", postgresql_where=text("due_at is not null"),
+          sqlite_where=text("due_at is not null")),
+)
+
+sandbox_message = Table(
+    "sandbox_message", metadata,
+    Column("id", Id, primary_key=True),
+    Column("channel", Text, nullable=False),
+    Column("reference", Text, unique=True),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("received_at", Micros, nullable=False),
+)
+
+sandbox_receipt = Table(
+    "sandbox_receipt", metadata,
+    Column("id", Id, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("due_at", Micros, nullable=False, index=True),
+    Column("media_type", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+)

@@ -1,0 +1,83 @@
+"""Keys, recipients and what is recorded about them."""
+
+from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text
+
+from noticesvc.storage.tables.base import Id, Micros, entry_columns, metadata
+
+api_key = Table(
+    "api_key", metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("secret_hash", LargeBinary, nullable=False, unique=True),
+    Column("scopes", Text, nullable=False),  # words with spaces between
+    Column("categories", Text),  # null: all
+    Column("created_at", Micros, nullable=False),
+    Column("revoked_at", Micros),
+)
+
+vault_key = Table(  # data keys of the system itself, wrapped by the master key
+    "vault_key", metadata,
+    Column("name", Text, primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+)
+
+recipient = Table(
+    "recipient", metadata,
+    Column("subject_id", Id, primary_key=True),  # our random id; the caller's id is sealed
+    Column("recipient_index", LargeBinary, unique=True),  # null once anonymised
+    Column("wrapped_key", LargeBinary),  # null once anonymised: then nothing sealed under it can be read
+    Column("sealed", LargeBinary),  # openings of recipient.recorded
+    Column("account_state", Text, nullable=False),
+    Column("void_at", Micros),
+    Column("locale", Text),
+    Column("refuse_commercial", Text, nullable=False, server_default=""),  # channels with spaces between
+    Column("source_versions", Text, nullable=False, server_default="{}"),  # JSON: blind index of the source -> its counter
+    Column("created_at", Micros, nullable=False),
+    Column("changed_at", Micros, nullable=False),  # last contact change; intervals of effect never run backwards
+    Column("subject_seq", Integer, nullable=False),
+    Column("acceptance_id", Id),  # the latest acceptance
+    *entry_columns(),
+)
+
+contact = Table(
+    "contact", metadata,
+    Column("id", Id, primary_key=True),
+    Column("subject_id", Id, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("position", Integer, nullable=False),  # preference: smaller first
+    Column("address_index", LargeBinary, nullable=False),
+    Column("sealed", LargeBinary),  # openings of contact.recorded: recipient_id, address, source
+    Column("confirmation", Text, nullable=False),
+    Column("source_index", LargeBinary, nullable=False),
+    Column("asserted_from", Micros),
+    Column("verified_at", Micros),
+    Column("effective_from", Micros, nullable=False),
+    Column("effective_to", Micros),
+    Column("recorded_at", Micros, nullable=False),
+    Column("state", Text, nullable=False, server_default="usable"),
+    Column("invalid_by", Text, nullable=False, server_default=""),  # evidence ids of permanent failures that stand
+    *entry_columns(),
+    Index(None, "subject_id", "channel"),
+    Index(None, "address_index"),
+)
+
+subject_entry = Table(  # entries about a recipient that belong to no single notice
+    "subject_entry", metadata,
+    Column("subject_id", Id, primary_key=True),
+    Column("subject_seq", Integer, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("about_id", Id),  # contact or acceptance
+    Column("sealed", LargeBinary),  # openings that no other row keeps
+    *entry_columns(),
+)
+
+acceptance = Table(
+    "acceptance", metadata,
+    Column("id", Id, primary_key=True),
+    Column("subject_id", Id, nullable=False),
+    Column("accepted_at", Micros, nullable=False),
+    Column("recorded_at", Micros, nullable=False),
+    Column("sealed", LargeBinary),  # openings of acceptance.recorded
+    *entry_columns(),
+    Index(None, "subject_id", "recorded_at"),
+)

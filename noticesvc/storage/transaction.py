@@ -1,0 +1,119 @@
+"""One transaction as operations see it: statements, one instant, fresh ids, and the ledger entries it appends.
+
+State and ledger entry commit together because there is no other way to append: entries are collected here and written as
+one pending row when the function that got this transaction returns.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
+
+from sqlalchemy import ARRAY, ColumnElement, Connection, CursorResult, Executable, any_, func, insert, literal, select
+
+from noticesvc.domain import instant
+from noticesvc.domain.identity import uuid7
+from noticesvc.ledger import entry as ledger_entry
+from noticesvc.storage import bulk
+from noticesvc.storage import tables as t
+
+
+class EntryRef(NamedTuple):
+    """Names a ledger entry before it has an index: the transaction's batch and the position in it."""
+
+    batch: str
+    offset: int
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The two columns by which a row names its entry."""
+        return {"entry_batch": self.batch, "entry_offset": self.offset}
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where time and randomness come from; tests give their own."""
+
+    clock: Callable[[], int]  # microseconds since 1970 UTC
+    random: Callable[[int], bytes]
+
+    def new_id(self) -> str:
+        """A fresh UUIDv7."""
+        return uuid7(self.clock(), self.random(10))
+
+
+@dataclass(slots=True)
+class Tx:
+    """A transaction in progress. `now` is the one instant (microseconds) at which everything in it happens."""
+
+    conn: Connection
+    sources: Sources
+    now: int
+    topics: set[str] = field(default_factory=set)
+    _entries: list[bytes] = field(default_factory=list)
+    _batch: str = ""
+    _ids: int = 0
+
+    @property
+    def at(self) -> str:
+        """`now` as entries and answers write it."""
+        return instant.text(instant.from_micros(self.now))
+
+    @property
+    def postgresql(self) -> bool:
+        """Whether row locks and advisory locks are available (SQLite has one writer and needs none)."""
+        return self.conn.dialect.name == "postgresql"
+
+    def new_id(self) -> str:
+        """A fresh UUIDv7 of this transaction's time."""
+        self._ids += 1
+        return uuid7(self.now, self.sources.random(10), self._ids)
+
+    def salt(self) -> bytes:
+        """32 fresh random bytes for one commitment."""
+        return self.sources.random(32)
+
+    def execute(self, statement: Executable, rows: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None) -> CursorResult[Any]:
+        """Run one statement; an empty sequence of rows is refused by callers, never silently run without values."""
+        return self.conn.execute(statement, rows) if rows is not None else self.conn.execute(statement)
+
+    def insert(self, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows, all with the same columns; nothing for none."""
+        if rows:
+            bulk.insert_rows(self.conn, table, rows)
+
+    def insert_new(self, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert those rows whose key is free, all with the same columns; nothing for none."""
+        if rows:
+            bulk.insert_new_rows(self.conn, table, rows)
+
+    def update(self, table: Any, keys: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> int:
+        """Update the rows that `keys` name, each to its own values, all with the same columns; answers how many there were."""
+        return bulk.update_rows(self.conn, table, keys, rows) if rows else 0
+
+    def within(self, column: Any, values: Collection[Any]) -> ColumnElement[bool]:
+        """`column` is one of `values`; one prepared statement for any number of them."""
+        if self.postgresql:
+            return cast("ColumnElement[bool]", column == any_(literal(list(values), ARRAY(column.type))))
+        return cast("ColumnElement[bool]", column.in_(list(values)))
+
+    def append(self, type_: str, members: Mapping[str, Any]) -> EntryRef:
+        """Append one ledger entry; it becomes durable with this transaction. Raises EntryError if it cannot be encoded."""
+        if not self._batch:
+            self._batch = self.new_id()
+        self._entries.append(ledger_entry.encode({"v": 1, "type": type_, "at": self.at, **members}))
+        return EntryRef(self._batch, len(self._entries) - 1)
+
+    def wake(self, topic: str) -> None:
+        """Tell whoever waits for `topic` (`dispatch`, `ledger`, `events`, `receipts`) once this is committed."""
+        self.topics.add(topic)
+
+    def finish(self) -> None:
+        """Write the collected entries; called once, by the database, when the function has returned."""
+        if self._entries:
+            self.conn.execute(insert(t.ledger_pending).values(
+                batch=self._batch, created_at=self.now,
+                # Framed as in a bundle (C2SP tlog-tiles), but however many.
+                data=b"".join(len(entry).to_bytes(2, "big") + entry for entry in self._entries)))
+            self.topics.add("ledger")
+        if self.topics and self.postgresql:
+            self.conn.execute(select(func.pg_notify("noticesvc", ",".join(sorted(self.topics)))))

@@ -1,0 +1,259 @@
+"""Hand one mail over in an SMTP conversation, on connections that are kept, and say exactly how far it came.
+
+Called by the providers that speak SMTP. RFC 5321; pipelined where offered (RFC 2920). How far it came decides:
+
+| broken off or refused                       | result                                                              |
+|---------------------------------------------|---------------------------------------------------------------------|
+| connecting, greeting, EHLO, TLS, log-in     | TemporaryFailure: the message was not even named                    |
+| MAIL or DATA answered 4xx / 5xx             | TemporaryFailure / Rejected                                         |
+| RCPT answered 4xx / 5.1.x / other 5xx       | TemporaryFailure / PermanentFailure / Rejected                      |
+| closed, silent or garbage before the content| TemporaryFailure: without its final dot nothing was taken           |
+| closed, silent or garbage once it may be out| OutcomeUnknown                                                      |
+| the final dot answered 2xx / 4xx / 5xx      | taken / TemporaryFailure / Rejected                                 |
+
+421 is temporary wherever it comes. A kept connection may have died unnoticed: if it breaks, or says 421, before MAIL is
+answered, one fresh connection is tried, for then no server has acted on any command of this message.
+"""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from typing import Literal
+
+import aiosmtplib
+
+from noticesvc.provider import OutcomeUnknown, PermanentFailure, ProviderError, Rejected, TemporaryFailure
+from providers.shared.smtp_envelope import Envelope, commands, stuffed, wire_address
+from providers.shared.smtp_wire import Reply, Wire, WireClosed, connected_transport
+
+__all__ = ["Conversation", "Envelope", "Reply", "Route"]
+
+_FAREWELL_S = 2.0
+_NO_SUCH_RECIPIENT = "5.1."
+_DONE, _GO_AHEAD, _FAREWELL = 2, 354, 421
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where to and how: `tls` none, starttls (required, never falling back) or implicit; the password is not shown."""
+
+    host: str
+    port: int
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    username: str = ""
+    password: str = ""
+    tls_verify: bool = True
+    tls_ca_file: str = ""
+    connections: int = 16
+
+    def __repr__(self) -> str:
+        """Show where to, never the credentials."""
+        return f"Route({self.host!r}, {self.port}, tls={self.tls!r})"
+
+
+class _Stale(Exception):
+    """The kept connection was dead before MAIL was answered."""
+
+
+class Conversation:
+    """A pool of connections to one route. Made inside the running loop; `close` it when done."""
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._slots = asyncio.Semaphore(route.connections)
+        self._kept: list[Wire] = []
+        self._closed = False
+        self._tls = _tls_context(route) if route.tls != "none" else None
+
+    async def deliver(self, envelope: Envelope, content: bytes, timeout_s: float) -> Reply:
+        """Hand one mail over within `timeout_s` seconds in all; return the reply to its final dot.
+
+        Raises TemporaryFailure, PermanentFailure, Rejected or OutcomeUnknown by the table in this module's head.
+        """
+        wire_address(envelope.recipient)  # refuse what SMTP cannot carry before connecting
+        body = stuffed(content)
+        progress = _Progress()
+        try:
+            async with asyncio.timeout(timeout_s), self._slots:
+                return await self._deliver(envelope, content, body, progress)
+        except TimeoutError:
+            raise progress.broken("The mail server did not answer in time") from None
+
+    async def close(self) -> None:
+        """Say QUIT on every kept connection and close it; safe to call twice."""
+        self._closed = True
+        kept, self._kept = self._kept, []
+        farewells = [asyncio.create_task(wire.quit()) for wire in kept]
+        if farewells:
+            _, late = await asyncio.wait(farewells, timeout=_FAREWELL_S)
+            for farewell in late:
+                farewell.cancel()
+            await asyncio.gather(*farewells, return_exceptions=True)
+
+    async def _deliver(self, envelope: Envelope, content: bytes, body: bytes, progress: "_Progress") -> Reply:
+        wire = self._take_kept()
+        if wire is not None:
+            try:
+                return await self._transact(wire, envelope, content, body, progress, kept=True)
+            except _Stale:
+                pass
+        wire = await self._connect()
+        return await self._transact(wire, envelope, content, body, progress, kept=False)
+
+    async def _transact(
+        self, wire: Wire, envelope: Envelope, content: bytes, body: bytes, progress: "_Progress", *, kept: bool,
+    ) -> Reply:
+        reusable = False
+        try:
+            if wire.needs_reset:
+                await _reset(wire)
+            reply = await _mail_transaction(wire, envelope, content, body, progress, kept=kept)
+            reusable = True
+        except (PermanentFailure, Rejected, TemporaryFailure) as refusal:
+            wire.needs_reset = True
+            reusable = refusal.raw[:1] in {b"", b"4", b"5"} and not refusal.raw.startswith(b"421")
+            raise
+        except WireClosed as broken:
+            raise progress.broken("The mail server closed the connection or sent garbage", broken.heard) from None
+        else:
+            return reply
+        finally:
+            # also after a cancellation: a connection in mid-command is never kept
+            if reusable and wire.usable and not self._closed:
+                self._kept.append(wire)
+            else:
+                wire.abort()
+
+    def _take_kept(self) -> Wire | None:
+        while self._kept:
+            wire = self._kept.pop()
+            if wire.usable:
+                return wire
+            wire.abort()
+        return None
+
+    async def _connect(self) -> Wire:
+        route = self._route
+        client = aiosmtplib.SMTP(
+            hostname=route.host, port=route.port, use_tls=route.tls == "implicit", start_tls=route.tls == "starttls",
+            tls_context=self._tls, username=route.username or None, password=route.password or None,
+            local_hostname="localhost" if route.host in {"127.0.0.1", "::1", "localhost"} else None, timeout=None,
+        )
+        try:
+            await client.connect()
+            await _greet(client)
+            return Wire(connected_transport(client.transport), dict(client.esmtp_extensions))
+        except (aiosmtplib.SMTPException, OSError, ValueError, WireClosed) as failure:
+            client.close()
+            code = str(failure.code) if isinstance(failure, aiosmtplib.SMTPResponseException) else None
+            # from None: the library's texts quote the server, and a server may quote what it was told
+            raise TemporaryFailure(_connect_detail(failure), code=code) from None
+        except BaseException:
+            client.close()
+            raise
+
+
+class _Progress:
+    """Whether the content of this message may have left, which is what a break-off means everything by."""
+
+    def __init__(self) -> None:
+        self.content_sent = False
+
+    def broken(self, detail: str, heard: bytes = b"") -> ProviderError:
+        if self.content_sent:
+            return OutcomeUnknown(f"{detail} after the message was sent; whether it was taken is not known.", raw=heard)
+        return TemporaryFailure(f"{detail} before the message was sent; it will be tried again.", raw=heard)
+
+
+async def _mail_transaction(
+    wire: Wire, envelope: Envelope, content: bytes, body: bytes, progress: _Progress, *, kept: bool,
+) -> Reply:
+    mail, rcpt = commands(envelope, content, wire.extensions)
+    stages = (("MAIL", mail), ("RCPT", rcpt), ("DATA", b"DATA\r\n"))
+    pipelined = "pipelining" in wire.extensions
+    replies: list[Reply] = []
+    for stage, command in stages:
+        try:
+            if not pipelined:
+                wire.write(command)
+            elif stage == "MAIL":
+                wire.write(mail + rcpt + b"DATA\r\n")
+            reply = await wire.read_reply()
+        except WireClosed:
+            if kept and stage == "MAIL":
+                raise _Stale from None
+            raise
+        if reply.code == _FAREWELL and kept and stage == "MAIL":
+            raise _Stale
+        replies.append(reply)
+        if not pipelined or reply.code == _FAREWELL:
+            _require(stage, reply)
+    if replies[2].code == _GO_AHEAD and any(reply.code // 100 != _DONE for reply in replies[:2]):
+        # RFC 2920 §3.1: a server may say 354 though it refused the recipient; it now waits for content, so leave it
+        wire.abort()
+    for (stage, _), reply in zip(stages, replies, strict=True):
+        _require(stage, reply)
+    wire.write(body)  # raises before it writes, where the connection is known to be gone
+    progress.content_sent = True
+    final = await wire.read_reply()
+    _require("content", final)
+    return final
+
+
+def _require(stage: str, reply: Reply) -> None:
+    """Raise what a reply means at its stage, by the table in this module's head; nothing if it says to go on."""
+    if (reply.code == _GO_AHEAD) if stage == "DATA" else (reply.code // 100 == _DONE):
+        return
+    raw, code = reply.raw, reply.shown_code
+    match reply.code // 100:
+        case 5 if stage == "RCPT" and code.startswith(_NO_SUCH_RECIPIENT):
+            raise PermanentFailure("The mail server says that there is no such mailbox.", raw=raw, code=code)
+        case 5:
+            raise Rejected(f"The mail server refused the message for good at {stage}.", raw=raw, code=code)
+        case 4:
+            raise TemporaryFailure(f"The mail server refused the message for now at {stage}.", raw=raw, code=code)
+    if stage == "content":
+        raise OutcomeUnknown("The mail server answered the message with a reply without meaning.", raw=raw, code=code)
+    raise TemporaryFailure(f"The mail server answered {stage} with a reply without meaning.", raw=raw, code=code)
+
+
+async def _reset(wire: Wire) -> None:
+    """Clear what an earlier refusal left behind; a connection that will not be reset counts as dead."""
+    try:
+        wire.write(b"RSET\r\n")
+        reply = await wire.read_reply()
+    except WireClosed:
+        raise _Stale from None
+    if reply.code // 100 != _DONE:
+        raise _Stale
+    wire.needs_reset = False
+
+
+async def _greet(client: aiosmtplib.SMTP) -> None:
+    """Say EHLO where TLS or log-in has not yet done so, HELO to a server that knows no EHLO (RFC 5321 §3.2)."""
+    if client.last_ehlo_response is None:
+        try:
+            await client.ehlo()
+        except aiosmtplib.SMTPHeloError:
+            await client.helo()
+
+
+def _connect_detail(failure: Exception) -> str:
+    match failure:
+        case aiosmtplib.SMTPAuthenticationError():
+            return "The mail server refused the log-in; check username and password of this provider."
+        case aiosmtplib.SMTPResponseException():
+            return "The mail server refused the conversation before the message; it will be tried again."
+        case aiosmtplib.SMTPNotSupported():
+            return "The mail server does not offer what the settings ask for; check tls and username of this provider."
+        case _ if isinstance(failure, ssl.SSLError) or isinstance(failure.__cause__, ssl.SSLError):
+            return "No trusted TLS connection to the mail server; check tls and tls_ca_file of this provider."
+    return "The mail server cannot be reached; check host, port and tls of this provider if this lasts."
+
+
+def _tls_context(route: Route) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=route.tls_ca_file or None)
+    if not route.tls_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

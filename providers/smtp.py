@@ -1,0 +1,125 @@
+"""The `smtp` provider: hands mail to a relay or mail server and reads the bounces that come back.
+
+Loaded by its name in the configuration. The reply to the final dot is the evidence; `host_is` says what it proves:
+our own relay's 250 is `submitted`, one outside our control `relayed`, an MX of the recipient's domain `arrived`. The
+envelope carries our reference (ENVID) so that a bounce finds its attempt.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from noticesvc.provider import Callback, CallbackAnswer, ConfigurationError, Message, ProviderContext, Receipt, Rejected, Submission, Taken
+from providers.shared.dsn import receipts_of
+from providers.shared.smtp_conversation import Conversation, Envelope, Reply, Route
+from providers.shared.smtp_envelope import wire_address
+
+_OUTCOMES: dict[str, Taken] = {"our_relay": "submitted", "outside_relay": "relayed", "recipient_mx": "arrived"}
+
+# Postfix "Ok: queued as 3F2A…", Exim "OK id=1rX…"; other servers' ids follow no pattern worth guessing at
+_QUEUE_ID = re.compile(rb"\b(?:queued as |id=)([0-9A-Za-z-]{5,64})\b")
+
+
+class SmtpSettings(BaseModel):
+    """Settings of an `smtp` provider, without those every provider has."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    host: str = Field("127.0.0.1", min_length=1)
+    port: int = Field(25, ge=1, le=65535)
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    tls_verify: bool = True
+    tls_ca_file: str = ""
+    username: str = Field("", repr=False)
+    password: str = Field("", repr=False)
+    from_address: str
+    return_path: str = ""
+    connections: int = Field(16, ge=1, le=1000)
+    dsn: bool = True
+    dsn_maildir: str = ""
+    host_is: Literal["our_relay", "outside_relay", "recipient_mx"] = "our_relay"
+
+
+class Smtp:
+    """One mail server, over at most `connections` kept connections."""
+
+    kind: ClassVar[str] = "smtp"
+    channels: ClassVar[frozenset[str]] = frozenset({"email"})
+    Settings: ClassVar[type[SmtpSettings]] = SmtpSettings
+    max_retry_s: float | None = None
+
+    def __init__(self, name: str, timeout_s: float, settings: SmtpSettings) -> None:
+        self.name = name
+        self.from_address = settings.from_address
+        self._settings = settings
+        self._timeout_s = timeout_s
+        self._conversation: Conversation | None = None
+
+    @classmethod
+    def configure(cls, name: str, channel: str, timeout_s: float, settings: SmtpSettings) -> Self:
+        """Make it from its settings; raises ConfigurationError for an address that no envelope can carry."""
+        if channel not in cls.channels:
+            raise ConfigurationError(f'providers.{name}: kind smtp serves channel email only; set channel = "email".')
+        for setting in ("from_address", "return_path"):
+            if address := getattr(settings, setting):
+                try:
+                    wire_address(address)
+                except Rejected:
+                    raise ConfigurationError(
+                        f"providers.{name}.{setting}: this is no plain mail address; write name@domain.") from None
+        if bool(settings.username) != bool(settings.password):
+            raise ConfigurationError(f"providers.{name}: username and password go together; set both or neither.")
+        return cls(name, timeout_s, settings)
+
+    async def open(self, context: ProviderContext) -> None:
+        """Prepare the connections of this event loop; raises ConfigurationError for an unreadable CA file."""
+        settings = self._settings
+        try:
+            self._conversation = Conversation(Route(
+                host=settings.host, port=settings.port, tls=settings.tls, username=settings.username,
+                password=settings.password, tls_verify=settings.tls_verify, tls_ca_file=settings.tls_ca_file,
+                connections=settings.connections,
+            ))
+        except OSError as unreadable:
+            raise ConfigurationError(
+                f"providers.{self.name}.tls_ca_file: it cannot be read as PEM; correct the path.") from unreadable
+
+    async def submit(self, message: Message) -> Submission:
+        """Hand one mail over; the outcomes stand in providers.shared.smtp_conversation."""
+        if self._conversation is None:
+            raise RuntimeError("The provider is used before open(); this is a fault in the caller.")
+        envelope = Envelope(
+            return_path=self._settings.return_path or self.from_address, recipient=message.to,
+            reference=message.reference, wants_dsn=self._settings.dsn,
+        )
+        reply = await self._conversation.deliver(envelope, message.mime, self._timeout_s)
+        return submission_of(reply, _OUTCOMES[self._settings.host_is])
+
+    async def query(self, message: Message) -> Sequence[Receipt] | None:
+        """Return null: SMTP has no way to ask what became of a message."""
+        return None
+
+    def parse_callback(self, callback: Callback) -> CallbackAnswer:
+        """Answer 404: no SMTP server calls back."""
+        return CallbackAnswer(404, b"This provider takes no callbacks.\n")
+
+    def parse_receipt(self, raw: bytes, media_type: str) -> Sequence[Receipt]:
+        """Read a bounce. Its receipts are not authenticated here: who wrote it is for whoever took it in to prove."""
+        return receipts_of(raw, authenticated_by=None)
+
+    async def close(self) -> None:
+        """Say QUIT on the kept connections."""
+        conversation, self._conversation = self._conversation, None
+        if conversation is not None:
+            await conversation.close()
+
+
+def submission_of(reply: Reply, outcome: Taken) -> Submission:
+    """Make a submission of the reply to the final dot, with the queue id where it is recognisable."""
+    found = _QUEUE_ID.search(reply.raw)
+    return Submission(
+        outcome=outcome, raw=reply.raw, code=reply.shown_code,
+        provider_reference=found.group(1).decode() if found else None,
+    )

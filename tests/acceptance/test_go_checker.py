@@ -1,0 +1,55 @@
+"""An independent program checks what we sign: Go's note.Open and tlog.CheckRecord over our checkpoints and proofs."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from noticesvc.operations import ledger_reading
+from tests.support.ledger import SIGNER, opened, sequenced, subject_entries
+from tests.support.needs import missing
+
+SOURCE = Path(__file__).with_name("go_checker") / "main.go"
+PACKAGES = Path("/usr/share/gocode/src/golang.org/x/mod/sumdb/note")
+
+pytestmark = pytest.mark.real_peer
+
+
+@pytest.fixture(scope="session")
+def checker(needs, tmp_path_factory):
+    """The compiled checker, from Debian's packages alone: no module is downloaded."""
+    go = needs("go", "apt-get install golang-go golang-golang-x-mod-dev")
+    if not PACKAGES.exists():
+        missing("golang.org/x/mod", "apt-get install golang-golang-x-mod-dev")
+    folder = tmp_path_factory.mktemp("go")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": "",
+                   "GOPROXY": "off", "GOCACHE": str(folder / "cache"), "CGO_ENABLED": "0"}
+    subprocess.run([go, "build", "-o", folder / "check", SOURCE], env=environment, cwd=folder, check=True, timeout=110)
+    return folder / "check"
+
+
+def checked(checker, tmp_path, entry, text, vkey=SIGNER.verifier.vkey):
+    """What the checker says of a proof."""
+    (tmp_path / "entry").write_bytes(entry)
+    (tmp_path / "proof").write_text(text)
+    return subprocess.run([checker, vkey, tmp_path / "entry", tmp_path / "proof"], capture_output=True, text=True, check=False, timeout=30)
+
+
+async def test_go_accepts_our_proofs_and_refuses_changed_ones(checker, sqlite_url, tmp_path):
+    """Proofs of first, last and inner entries at several sizes hold in Go; a changed entry, index or note does not."""
+    async with opened(sqlite_url) as database:
+        refs = []
+        for size in (1, 2, 255, 256, 257, 700):
+            while len(refs) < size:
+                refs += await database.write(subject_entries, min(200, size - len(refs)))
+            await sequenced(database)
+            places = sorted({0, size // 2, size - 1})
+            proved = await database.read(ledger_reading.proofs_for, [refs[place] for place in places])
+            for place, (entry, text) in zip(places, proved.entries, strict=True):
+                assert checked(checker, tmp_path, entry, text).stdout == f"index {place} of {size}\n"
+    assert checked(checker, tmp_path, entry + b" ", text).returncode == 1
+    assert checked(checker, tmp_path, entry, text.replace("index 699", "index 698")).returncode == 1
+    assert checked(checker, tmp_path, entry, text.replace("\n700\n", "\n701\n")).returncode == 1
+    stranger = "notices.example.com+" + SIGNER.verifier.vkey.split("+")[1] + "+" + SIGNER.verifier.vkey.split("+", 2)[2][:-4] + "AAA="
+    assert checked(checker, tmp_path, entry, text, stranger).returncode == 1

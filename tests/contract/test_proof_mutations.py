@@ -1,0 +1,276 @@
+"""Whatever carries a claim in a proof bundle, changed, left out, doubled or swapped, makes it fail: every leaf of real bundles.
+
+No member is excepted. The bundles come from the real operations on SQLite; what is mutated is the JSON as it is served.
+"""
+
+import asyncio
+import copy
+import json
+import random
+from base64 import b64decode, b64encode
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from noticesvc.ledger import checkpoint as checkpoints
+from noticesvc.ledger import key, merkle, note
+from noticesvc.ledger import proof as tlog
+from noticesvc.ledger.entry import commitment, decode, encode
+from noticesvc.proof.bundle import MAX_BYTES
+from noticesvc.proof.verify import TITLES, verify
+from tests.support import proofs
+from tests.support.ledger import ORIGIN, SIGNER
+
+KEYS = (SIGNER.verifier,)
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    """A notice's bundle with every kind of content, and one of contacts."""
+    return asyncio.run(_made(f"sqlite+aiosqlite:///{tmp_path_factory.mktemp('mutations') / 'ns.db'}"))
+
+
+async def _made(url):
+    async with proofs.desk(url) as desk:
+        await desk.recipient()
+        await desk.acceptance()
+        notice_id = await desk.notice(
+            category="platform", channels=("announcement", "in_site", "sms", "email"), sms="短信 {link}", sms_carries="link", reference="R-1",
+            metadata={"a": [1]}, ground="五.2①", response_window={"days": 15}, documents=(await desk.document(),))
+        await desk.deliver_in_site()
+        await desk.dispatch()
+        await desk.answer(notice_id, "sms", "not_sent")
+        await desk.answer(notice_id, "email", "submitted", provider_reference="q-1")
+        desk.house.clock.move(10)
+        await desk.dispatch()
+        await desk.answer(notice_id, "sms", "submitted", provider_reference="gw", claimed_time_raw="22:13", parts=2)
+        await desk.receipt(notice_id, "sms", ("arrived", {"part": 1, "parts": 2}), ("arrived", {"part": 2, "parts": 2}))
+        await desk.receipt(notice_id, "sms", ("arrived", {"part": 1, "parts": 2}), ("arrived", {"part": 2, "parts": 2}))
+        await desk.receipt(notice_id, "email", "failed_permanent", raw=b"DSN", source="dsn")
+        await desk.proof(notice_id)
+        return {"notice": await desk.proof(notice_id), "contacts": await desk.contacts_proof()}
+
+
+def mutants(value, path=()):
+    """(path, what, changed copy) for every leaf and member below `value`; the copy is of the value at `path`."""
+    match value:
+        case dict():
+            for name in value:
+                yield (*path, name), "left out", {k: v for k, v in value.items() if k != name}
+                for sub, what, made in mutants(value[name], (*path, name)):
+                    yield sub, what, value | {name: made}
+            yield path, "given a member more", value | {"extra": None}
+        case list():
+            for at, item in enumerate(value):
+                yield (*path, at), "left out", [*value[:at], *value[at + 1:]]
+                yield (*path, at), "doubled", [*value[:at], item, *value[at:]]
+                if at and value[at - 1] != item:
+                    yield (*path, at), "swapped", [*value[:at - 1], item, value[at - 1], *value[at + 1:]]
+                for sub, what, made in mutants(item, (*path, at)):
+                    yield sub, what, [*value[:at], made, *value[at + 1:]]
+            yield path, "given an item more", [*value, None]
+        case bool():
+            yield path, "negated", not value
+            yield path, "spelled as a number", int(value)
+            yield path, "nulled", None
+        case int():
+            yield path, "raised", value + 1
+            yield path, "given a fraction", value + 0.0
+            yield path, "nulled", None
+        case str():
+            yield path, "lengthened", value + "A"
+            yield path, "nulled", None
+            if value:
+                yield path, "shortened", value[:-1]
+                middle = len(value) // 2
+                yield path, "changed in the middle", value[:middle] + ("B" if value[middle] != "B" else "C") + value[middle + 1:]
+        case None:
+            yield path, "filled", "x"
+            yield path, "set", 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("which", ["notice", "contacts"])
+def test_every_mutation_of_every_leaf_fails(bundles, which):
+    """Each leaf changed, each member and item left out, doubled or swapped: no mutant verifies, and none raises."""
+    bundle = bundles[which]
+    assert verify(proofs.data(bundle), KEYS).ok
+    count, passed = 0, []
+    for path, what, made in mutants(bundle):
+        count += 1
+        if verify(proofs.data(made), KEYS).ok:
+            passed.append((path, what))
+    assert passed == []
+    assert count > 500
+
+
+def test_each_line_of_a_tlog_proof_matters(bundles):
+    """Every line changed, left out or doubled in the first proof fails; so does the proof of another entry in its place."""
+    bundle = bundles["notice"]
+    lines = bundle["entries"][0]["tlog_proof"].split("\n")
+    for at, line in enumerate(lines):
+        for made in (lines[:at] + lines[at + 1:], [*lines[:at], line, *lines[at:]], [*lines[:at], line + "0", *lines[at + 1:]]):
+            if made == lines:
+                continue
+            changed = copy.deepcopy(bundle)
+            changed["entries"][0]["tlog_proof"] = "\n".join(made)
+            assert not verify(proofs.data(changed), KEYS).ok, (at, line)
+
+
+def resigned(bundle, change, signer=SIGNER):
+    """The bundle as its own ledger would sign it had its entries been others: `change` edits the decoded entries in place."""
+    made = copy.deepcopy(bundle)
+    entries = [decode(b64decode(one["entry"])) for one in made["entries"]]
+    change(entries, made)
+    data = [encode(one) for one in entries]
+    leaves = [merkle.leaf_hash(one) for one in data]
+    signed = checkpoints.sign(checkpoints.Checkpoint(ORIGIN, len(leaves), merkle.root_hash(leaves)), signer)
+    made["entries"] = [{"entry": b64encode(one).decode(), "tlog_proof": tlog.format(tlog.TlogProof(
+        at, tuple(merkle.inclusion_proof(leaves, at)), signed))} for at, one in enumerate(data)]
+    return made
+
+
+def failures_of(bundle, change, **more):
+    return verify(proofs.data(resigned(bundle, change)), KEYS, **more).failures
+
+
+def test_entries_that_contradict_each_other_fail_though_the_ledger_signed_them(bundles):
+    """An owner who holds the key still cannot make entries claim what does not follow: each lie is named."""
+    bundle = bundles["notice"]
+    assert failures_of(bundle, lambda _entries, _made: None) == ()
+
+    def last(entries, type_, **members):
+        next(one for one in reversed(entries) if one["type"] == type_).update(members)
+
+    lies = {
+        "does not follow from the evidence before it": lambda e, _: last(e, "service.determined", served_at="2026-01-01T00:00:00.000000Z"),
+        "not the next revision": lambda e, _: last(e, "service.determined", revision=7),
+        "that does not end where the count ends": lambda e, _: last(e, "deadline.set", ends_at="2026-12-01T16:00:00.000000Z"),
+        "does not run from the independent service": lambda e, _: last(e, "deadline.set", from_evidence_id=e[0]["subject_id"]),
+        "against the recorded times": lambda e, _: last(e, "attempt.intended", contact_in_effect=False),
+        "tells an outcome and another kind": lambda e, _: last(e, "attempt.answered", outcome="arrived"),
+        "another contact or provider than its intent": lambda e, _: last(e, "receipt.observed", provider="other"),
+        "authenticated by nobody": lambda e, _: last(e, "receipt.observed", authenticated=False),
+        "a shared number": lambda e, _: last(e, "receipt.observed", seq=3),
+        "more than one recipient": lambda e, _: last(e, "receipt.observed", subject_id=e[-1]["notice_id"]),
+        "more than one notice": lambda e, _: last(e, "receipt.observed", notice_id=e[-1]["subject_id"]),
+        "cannot be read": lambda e, _: last(e, "receipt.observed", extra=True),
+        "does not have the number that follows": lambda e, _: last(e, "attempt.intended", attempt=9),
+        "is no instant": lambda e, _: last(e, "receipt.observed", observed_at="2026-13-01T00:00:00.000000Z"),
+        "another channel, confirmation or beginning": lambda e, _: last(e, "contact.recorded", confirmation="unknown"),
+        "mandatory or not against its category": lambda e, _: last(e, "notice.accepted", mandatory=False),
+        "not the one in the entry of its own reading": lambda _, made: made.update(issuer="别家公司"),
+        "is issued": lambda e, _: last(e, "proof.read", at="2026-01-01T00:00:00.000000Z"),
+        "says openly of its content hash": lambda e, _: last(e, "receipt.observed", content_matches=False),
+        "the first evidence with the same raw bytes": lambda e, _: [one.update(same_raw_as=None) for one in e if one.get("same_raw_as")],
+        "the service rule and its version": lambda e, _: last(e, "notice.accepted", policy_version="2"),
+    }
+    sentences = {"a shared number": "without a gap", "is issued": "was not recorded when", "the service rule and its version": "service rule"}
+    for lie, change in lies.items():
+        found = failures_of(bundle, change)
+        assert any(sentences.get(lie, lie) in failure for failure in found), (lie, found)
+
+
+def test_another_opening_of_a_contact_or_a_content_fails(bundles):
+    """An address or text other than the recorded one is named, although its commitment was signed."""
+    def commit_to(type_, field, value):
+        def change(entries, made):
+            at = max(i for i, one in enumerate(entries) if one["type"] == type_)
+            opening = next(one for one in made["openings"] if (one["entry"], one["field"]) == (at, field))
+            opening["value"] = b64encode(value).decode()
+            entries[at][f"{field}_commit"] = commitment(field, b64decode(opening["salt"]), value)
+        return change
+    bundle = bundles["notice"]
+    for change, sentence in (
+            (commit_to("attempt.intended", "contact", b"+8613900139000"), "another address than its contact"),
+            (commit_to("notice.accepted", "content_sha256", b"00" * 32), "does not have the hash"),
+            (commit_to("content.shared", "content_sha256", b"00" * 32), "does not have the hash"),
+            (commit_to("notice.accepted", "recipient_id", b"u-2"), "another recipient"),
+            (commit_to("receipt.observed", "raw_sha256", b"00" * 32), "do not have the hash")):
+        found = failures_of(bundle, change)
+        assert any(sentence in failure for failure in found), (sentence, found)
+
+
+def test_an_entry_left_out_fails_though_the_rest_is_proved(bundles):
+    """Without any one entry, openings renumbered as they should be, the bundle is not complete."""
+    for which in ("notice", "contacts"):
+        bundle = bundles[which]
+        for gone in range(len(bundle["entries"])):
+            made = copy.deepcopy(bundle)
+            del made["entries"][gone]
+            for name in ("openings", "raw"):
+                made[name] = [one | {"entry": one["entry"] - (one["entry"] > gone)} for one in made[name] if one["entry"] != gone]
+            assert not verify(proofs.data(made), KEYS).ok, (which, gone)
+
+
+def test_keys_and_witnesses_are_demanded(bundles):
+    """Another ledger's key, a forged one inside, a missing witness and a forged cosignature fail; a true one holds."""
+    bundle = bundles["notice"]
+    other = key.generate(ORIGIN, bytes(32))
+    assert verify(proofs.data(bundle)).trusted_inside
+    assert verify(proofs.data(bundle)).ok
+    assert not verify(proofs.data(bundle), [other.verifier]).ok
+    forged = resigned(bundle, lambda _entries, made: made.update(log_key=other.verifier.vkey), other)
+    assert verify(proofs.data(forged)).ok
+    assert not verify(proofs.data(forged), KEYS).ok
+    witness, false = (key.generate("witness.example.cn", bytes([n]) * 32, key.COSIGNATURE) for n in (7, 8))
+    assert "did not sign" in verify(proofs.data(bundle), KEYS, [witness.verifier]).failures[0]
+
+    def cosigned(by):
+        made = copy.deepcopy(bundle)
+        for one in made["entries"]:
+            head, _, signed = one["tlog_proof"].partition("\n\n")
+            one["tlog_proof"] = f"{head}\n\n{note.attach(signed, note.cosign(note.parse(signed).text, by, 1_790_000_000))}"
+        return made
+    true = cosigned(witness)
+    assert verify(proofs.data(true), KEYS, [witness.verifier]).ok
+    assert verify(proofs.data(true | {"cosigners": [witness.verifier.vkey]}), KEYS).ok
+    for cosigners in ([false.verifier.vkey], [witness.verifier.vkey] * 2, [SIGNER.verifier.vkey], ["x"]):
+        assert not verify(proofs.data(true | {"cosigners": cosigners}), KEYS).ok
+    assert not verify(proofs.data(bundle | {"cosigners": [witness.verifier.vkey]}), KEYS).ok
+
+
+def test_a_timestamp_is_not_passed_over_in_silence(bundles):
+    """This version cannot read tokens, and says so instead of believing them."""
+    made = bundles["notice"] | {"timestamps": [{"checkpoint": "x\n", "consistency": [], "token": "AAAA"}]}
+    assert any("cannot be verified" in failure for failure in verify(proofs.data(made), KEYS).failures)
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"{}", b"[]", b"null", b"\xff\xfe", b'{"format":"noticesvc-proof/1"}', b"[" * 100_000, b'{"a":' * 100_000, b"1" * 5000,
+    b'{"format":"noticesvc-proof/1","format":"noticesvc-proof/1"}', b'{"format":NaN}', b'{"format":1e999}', b'{"format":"\\ud800"}',
+    b"\xef\xbb\xbf{}", b" " * (MAX_BYTES + 1)], ids=lambda data: repr(data[:20]))
+def test_hostile_files_fail_in_step_one(data):
+    """Garbage, depth, size, doubled names and odd numbers: one sentence, no exception, nothing further is tried."""
+    report = verify(data)
+    assert [step.taken for step in report.steps] == [True] + [False] * (len(TITLES) - 1)
+    assert len(report.failures) == 1
+    assert not report.ok
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32))
+def test_bytes_changed_anywhere_never_raise_and_never_pass(bundles_bytes, seed):
+    """Random bytes of the file overwritten, cut or inserted: either the same JSON, or a failure."""
+    rng = random.Random(seed)
+    made = bytearray(bundles_bytes)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(made))
+        match rng.randrange(3):
+            case 0:
+                made[at] = rng.randrange(256)
+            case 1:
+                del made[at:at + rng.randrange(1, 50)]
+            case _:
+                made[at:at] = rng.randbytes(rng.randrange(1, 5))
+    report = verify(bytes(made), KEYS)
+    if report.ok:
+        assert json.loads(bytes(made)) == json.loads(bundles_bytes)
+
+
+@pytest.fixture
+def bundles_bytes(bundles):
+    """The notice's bundle as a file."""
+    return proofs.data(bundles["notice"])

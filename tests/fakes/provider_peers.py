@@ -1,0 +1,165 @@
+"""The other side of each provider, scripted where it can be, and what the service lends a provider, in memory.
+
+Used by the provider contract. A Peer makes its provider (`provider`), runs (`run`), is told what to do next (`play`) and
+counts the messages that were handed to it (`taken`).
+"""
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from noticesvc.provider import Message
+from providers.kannel import Kannel
+from providers.sandbox import Sandbox
+from providers.smtp import Smtp
+from tests.fakes import sms_gateway, smtp_server
+from tests.fakes.sms_gateway import Answer, SmsGateway
+from tests.fakes.smtp_server import EXTENSIONS, SmtpServer
+
+SECRET = "tall-secret-8f31"
+TIMEOUT_S = 0.4
+
+
+@dataclass
+class Context:
+    """What the service lends a provider, in memory."""
+
+    name: str = "try"
+    kept: list[dict] = field(default_factory=list)
+    scheduled: list[tuple[bytes, str, float]] = field(default_factory=list)
+    received: list[tuple[bytes, str]] = field(default_factory=list)
+
+    async def receive(self, raw, media_type):
+        self.received.append((raw, media_type))
+
+    async def keep(self, *, channel, to, subject, text, reference=None):
+        self.kept.append(dict(channel=channel, to=to, subject=subject, text=text, reference=reference))
+
+    async def recall(self, reference):
+        return any(item["reference"] == reference for item in self.kept)
+
+    async def schedule(self, raw, media_type, after_s):
+        self.scheduled.append((raw, media_type, after_s))
+
+
+def message(channel, to=None, *, number=1, text="您好。", delivery="0199-d"):
+    """One message as rendering makes it."""
+    to = to or ("li@example.cn" if channel == "email" else "+8613800138000")
+    mime = (f"From: notices@example.com\r\nTo: {to}\r\nSubject: Notice\r\nMessage-ID: <{delivery}@n.example>\r\n"
+            "Content-Type: text/plain\r\n\r\nHello.\r\n.dot at the start\r\n").encode()
+    return Message(reference=f"{delivery}.{number}", message_id=f"{delivery}@n.example", channel=channel, to=to,
+                   subject="Notice", text=text, mime=mime,
+                   callback_url="http://127.0.0.1:1/v1/providers/sms/callbacks?t=a%2Fb", commercial=False)
+
+
+class SmtpPeer:
+    """A scripted SMTP server, with or without pipelining."""
+
+    channel = "email"
+
+    def __init__(self, *, pipelining):
+        self.extensions = (*EXTENSIONS, "PIPELINING") if pipelining else EXTENSIONS
+        self.script = {}
+
+    @asynccontextmanager
+    async def run(self, port=0):
+        async with SmtpServer(self.script, extensions=self.extensions, port=port) as self.server:
+            yield
+
+    def provider(self, **settings):
+        chosen = dict(host="127.0.0.1", port=self.server.port, from_address="notices@example.com") | settings
+        return Smtp.configure("try", "email", TIMEOUT_S, Smtp.Settings(**chosen))
+
+    def play(self, scenario):
+        self.script.clear()
+        self.script.update({
+            "good": {},
+            "temporary": {"RCPT": [b"451 4.2.1 Busy\r\n"]},
+            "permanent": {"RCPT": [b"550 5.1.1 No such user\r\n"]},
+            "rejected": {"RCPT": [b"550 5.7.1 Policy\r\n"]},
+            "refused for now at the end": {"CONTENT": [b"452-4.3.1 Disk\r\n452 4.3.1 full\r\n"]},
+            "refused for good at the end": {"CONTENT": [b"554 5.7.1 Spam\r\n"]},
+            "hang before the content": {"RCPT": [smtp_server.HANG]},
+            "hang at the start": {"CONNECT": [smtp_server.HANG]},
+            "hang after the content": {"CONTENT": [smtp_server.HANG]},
+            "close at the start": {"CONNECT": [smtp_server.CLOSE]},
+            "close before the content": {"DATA": [smtp_server.CLOSE]},
+            "close after the content": {"CONTENT": [smtp_server.CLOSE]},
+            "garbage before the content": {"RCPT": [b"\xff\x00 blah\r\n"]},
+            "garbage after the content": {"CONTENT": [b"\xff\x00 blah\r\n"]},
+            "endless garbage after the content": {"CONTENT": [b"250-more\r\n" * 20000]},
+            "closing down": {"MAIL": [b"421 4.3.2 Closing\r\n"]},
+        }[scenario])
+
+    @property
+    def taken(self):
+        return len(self.server.contents)
+
+
+class KannelPeer:
+    """A scripted HTTP gateway."""
+
+    channel = "sms"
+
+    def __init__(self):
+        self.moves = [Answer()]
+
+    @asynccontextmanager
+    async def run(self, port=0):
+        async with SmsGateway(self.moves, port=port) as self.server:
+            yield
+
+    def provider(self, **settings):
+        chosen = dict(url=self.server.url, username="u", password=SECRET, from_address="10690000") | settings
+        return Kannel.configure("try", "sms", TIMEOUT_S, Kannel.Settings(**chosen))
+
+    def play(self, scenario):
+        self.moves[:] = [{
+            "good": Answer(),
+            "temporary": Answer(503, b"Temporal failure, try again later."),
+            "rejected": Answer(403, b"Not routable. Do not try again."),
+            "bad credentials": Answer(403, b"Authorization failed for sendsms"),
+            "hang after the content": sms_gateway.HANG,
+            "close after the content": sms_gateway.CLOSE,
+            "garbage after the content": b"\xff\x00 blah\r\n\r\n",
+            "server error": Answer(500, b"Sending failed."),
+            "endless garbage after the content": Answer(200, b"x" * 200_000),
+            "redirect": b"HTTP/1.1 302 Found\r\nLocation: /x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        }[scenario]]
+
+    @property
+    def taken(self):
+        return len(self.server.requests)
+
+
+class SandboxPeer:
+    """The sandbox is its own other side; its addresses choose."""
+
+    def __init__(self, channel):
+        self.channel = channel
+
+    @asynccontextmanager
+    async def run(self, port=0):
+        yield
+
+    def provider(self, **settings):
+        return Sandbox.configure("try", self.channel, TIMEOUT_S, Sandbox.Settings(**settings))
+
+    def play(self, scenario):
+        assert scenario == "good"
+
+
+PEERS = {
+    "smtp": lambda: SmtpPeer(pipelining=False), "smtp pipelined": lambda: SmtpPeer(pipelining=True),
+    "kannel": KannelPeer, "sandbox email": lambda: SandboxPeer("email"), "sandbox sms": lambda: SandboxPeer("sms"),
+}
+
+
+@asynccontextmanager
+async def opened(peer, context=None, **settings):
+    """A provider, open against its peer."""
+    provider = peer.provider(**settings)
+    await provider.open(context or Context())
+    try:
+        yield provider
+    finally:
+        await provider.close()

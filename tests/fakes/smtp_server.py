@@ -1,0 +1,141 @@
+"""A scripted SMTP server on loopback: what it answers to each command is written down beforehand.
+
+Used by the provider contract and the dispatch tests. A script maps a stage (CONNECT EHLO MAIL RCPT DATA CONTENT RSET
+QUIT AUTH STARTTLS) to a list of moves, used one after the other, the last one again and again: bytes are a reply as it
+stands, CLOSE ends the connection, HANG says nothing until the server stops. Stages without a script go well.
+"""
+
+import asyncio
+import base64
+import ssl
+from dataclasses import dataclass, field
+from enum import Enum
+
+EXTENSIONS = ("SIZE 10240000", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8")
+
+
+class Move(Enum):
+    """What a server can do instead of answering."""
+
+    CLOSE = "close"
+    HANG = "hang"
+
+
+CLOSE, HANG = Move.CLOSE, Move.HANG
+
+_GOOD = {
+    "CONNECT": b"220 fake ESMTP\r\n", "MAIL": b"250 2.1.0 Ok\r\n", "RCPT": b"250 2.1.5 Ok\r\n",
+    "DATA": b"354 Go ahead\r\n", "CONTENT": b"250 2.0.0 Ok: queued as 4XYZ123\r\n", "RSET": b"250 2.0.0 Ok\r\n",
+    "QUIT": b"221 2.0.0 Bye\r\n", "AUTH": b"235 2.7.0 Welcome\r\n", "STARTTLS": b"220 2.0.0 Go\r\n",
+}
+
+
+class _Closed(Exception):
+    pass
+
+
+@dataclass
+class Taken:
+    """One message whose content came in whole."""
+
+    mail: str
+    rcpt: str
+    content: bytes
+
+
+@dataclass
+class SmtpServer:
+    """Use as `async with SmtpServer({...}) as server`; `server.port` is where it listens."""
+
+    script: dict[str, list[bytes | Move]] = field(default_factory=dict)
+    extensions: tuple[str, ...] = EXTENSIONS
+    tls: ssl.SSLContext | None = None
+    implicit: bool = False
+    port: int = 0
+    commands: list[str] = field(default_factory=list)
+    contents: list[Taken] = field(default_factory=list)
+    logins: list[tuple[str, str]] = field(default_factory=list)
+    connections: int = 0
+
+    async def __aenter__(self):
+        self._over = asyncio.Event()
+        self._open: set[asyncio.StreamWriter] = set()
+        self._reached: dict[str, asyncio.Event] = {}
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, ssl=self.tls if self.implicit else None, limit=1 << 24)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        await self.stop()
+
+    async def stop(self):
+        """Stop listening and end every conversation."""
+        self._over.set()
+        self._server.close()
+        self.drop_all()
+        await self._server.wait_closed()
+
+    def drop_all(self):
+        """Break every connection at once, as a restarting server does."""
+        for writer in tuple(self._open):
+            writer.transport.abort()
+
+    async def reached(self, stage):
+        """Wait until a conversation has come to this stage."""
+        await self._reached.setdefault(stage, asyncio.Event()).wait()
+
+    async def _serve(self, reader, writer):
+        self.connections += 1
+        self._open.add(writer)
+        try:
+            await self._converse(reader, writer)
+        except (_Closed, ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            pass
+        finally:
+            self._open.discard(writer)
+            writer.transport.abort()
+
+    async def _converse(self, reader, writer):
+        await self._answer("CONNECT", writer)
+        mail = rcpt = ""
+        encrypted = self.implicit
+        while line := (await reader.readuntil(b"\n")).decode("utf-8", "replace").strip():
+            self.commands.append(line)
+            verb = line.split()[0].upper()
+            if verb in {"EHLO", "HELO"}:
+                offers = [*self.extensions, *(["STARTTLS"] if self.tls and not encrypted else [])]
+                lines = ["fake greets you", *offers]
+                good = "".join(f"250{'-' if n < len(lines) else ' '}{text}\r\n" for n, text in enumerate(lines, 1))
+                await self._answer("EHLO", writer, good.encode())
+                continue
+            if verb == "MAIL":
+                mail = line
+            elif verb == "RCPT":
+                rcpt = line
+            elif verb == "AUTH":
+                _, name, password = base64.b64decode(line.split()[2]).decode().split("\0")
+                self.logins.append((name, password))
+            answer = await self._answer(verb, writer)
+            if verb == "STARTTLS" and answer.startswith(b"220"):
+                await writer.start_tls(self.tls)
+                encrypted = True
+            elif verb == "DATA" and answer.startswith(b"354"):
+                content = await reader.readuntil(b"\r\n.\r\n")
+                await self._answer("CONTENT", writer, taken=Taken(mail, rcpt, content))
+            elif verb == "QUIT":
+                return
+
+    async def _answer(self, stage, writer, good=None, taken=None):
+        self._reached.setdefault(stage, asyncio.Event()).set()
+        moves = self.script.get(stage, [])
+        move = (moves.pop(0) if len(moves) > 1 else moves[0]) if moves else (good or _GOOD.get(stage, b"500 What?\r\n"))
+        if taken is not None and (isinstance(move, Move) or move.startswith(b"2")):
+            self.contents.append(taken)
+        if move is HANG:
+            await self._over.wait()
+        if isinstance(move, Move):
+            raise _Closed
+        writer.write(move)
+        await writer.drain()
+        return move
