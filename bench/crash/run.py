@@ -131,7 +131,7 @@ class _Run:
         await self._proofs(found, paths, list(by_id))
         status, output = await self.service.command("ledger", "audit", "--config", str(self.service.config_file))
         if status:
-            found.findings.append(f"ledger audit ended with {status}: {output[-1500:]}")
+            found.findings.append(f"ledger audit ended with {status}: {output[-400:]}")
         return found
 
     async def _settled(self, accepted: dict[str, Any], *, reports: bool) -> tuple[dict[str, Any], list[str]]:
@@ -197,7 +197,7 @@ class _Run:
                 continue
             code, output = await self.service.command("verify", str(file), *await self._log_key())
             if code:
-                found.findings.append(f"a proof does not verify: {output[-800:]}")
+                found.findings.append(f"a proof does not verify: {output[-400:]}")
 
     async def _log_key(self) -> list[str]:
         """The verifier key, as the command asks for it."""

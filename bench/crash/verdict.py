@@ -58,7 +58,7 @@ def judge_channel(verdict: Verdict, channel: str, lines: Sequence[Line], notices
 
     verdict.found(f"{channel}: came to the sink, but no attempt shows it", [r for r in seen if r not in shown])
     verdict.found(f"{channel}: came to the sink, but its attempt says it was not sent", [r for r in seen if shown.get(r) == "not_sent"])
-    verdict.found(f"{channel}: came to the sink and is in flight for ever", [r for r in shown if shown[r] is None])
+    verdict.found(f"{channel}: an attempt is in flight for ever", [r for r in shown if shown[r] is None])
     verdict.found(f"{channel}: one attempt was handed over twice", [r for r, found in seen.items() if len(found) > 1])
     good = {r for r, found in seen.items() if any(x["event"] == "taken" and x["answered"] for x in found)}
     for_good = {r for r, found in seen.items() if any(x["event"] == "refused" and x["for_good"] for x in found)}

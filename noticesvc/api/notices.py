@@ -24,7 +24,7 @@ from noticesvc.api.notice_wire import (
     request_of,
 )
 from noticesvc.domain.identity import is_id
-from noticesvc.errors import Fault, InputError, MalformedInput, NotFound
+from noticesvc.errors import Fault, InputError, NotFound
 from noticesvc.operations import cancel, dry_run, notice_reading
 from noticesvc.operations.accept import Accepted
 from noticesvc.operations.notice_reading import Filter
@@ -57,8 +57,8 @@ async def post_batch(call: Call) -> dict[str, Any]:
     """Accept many notices, each answered by itself and in order."""
     requests: list[NoticeRequest] = []
     results: list[dict[str, Any] | None] = []
-    for raw in call.body.notices:
-        read = _item(raw)
+    for value in call.body.notices:
+        read = _item(value)
         results.append(None if isinstance(read, NoticeRequest) else read)
         if isinstance(read, NoticeRequest):
             requests.append(read)
@@ -66,13 +66,11 @@ async def post_batch(call: Call) -> dict[str, Any]:
     return {"results": [_result(*next(outcomes)) if result is None else result for result in results]}
 
 
-def _item(raw: bytes) -> NoticeRequest | dict[str, Any]:
+def _item(value: Any) -> NoticeRequest | dict[str, Any]:
     """One item as a request, or the result that refuses it."""
     try:
-        item = wire.parse(BatchItem, raw)
+        item = wire.fitted(BatchItem, value)
         return request_of(item, item.idempotency_key)
-    except MalformedInput as error:  # the frame was JSON, so what cannot be read is this one
-        return _refused(422, error.slug, error.detail, error.faults)
     except InputError as error:
         return _refused(422, error.slug, error.detail, error.faults)
 

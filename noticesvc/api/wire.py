@@ -91,7 +91,8 @@ Limit = Annotated[int, Field(ge=1, le=200)]
 
 def pointer(loc: tuple[int | str, ...]) -> str:
     """A JSON pointer (RFC 6901)."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in loc)
+    # A member's name may be as long as the body, and may hold half a character, which no answer could be written with.
+    return "".join("/" + str(part)[:200].encode("utf-8", "replace").decode().replace("~", "~0").replace("/", "~1") for part in loc)
 
 
 def faults(error: ValidationError, base: tuple[int | str, ...] = ()) -> tuple[Fault, ...]:
@@ -116,6 +117,16 @@ def parse(model: type[M], data: bytes) -> M:
         raise InputError("The body does not have the form that this route takes.", faults(error)) from None
     except RecursionError:
         raise MalformedInput("The body is nested too deeply.") from None
+
+
+def fitted(model: type[M], value: object) -> M:
+    """A wire model from JSON that was read before. InputError with pointers if it does not fit."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise InputError("The body does not have the form that this route takes.", faults(error)) from None
+    except RecursionError:
+        raise InputError("The body is nested too deeply.") from None
 
 
 def parse_query(model: type[M], request: Request) -> M:

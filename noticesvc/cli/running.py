@@ -36,14 +36,15 @@ def with_database(config_file: Path, work: Callable[["Database"], Awaitable[T]])
     import asyncio
 
     from noticesvc.bootstrap.installation import check_schema, open_database
-    from noticesvc.errors import DatabaseUnavailable
+    from noticesvc.errors import DatabaseUnavailable, NoticesvcError
 
     async def run() -> T:
         database = open_database(load_settings(config_file))
         try:
             return await work(database)
-        except DatabaseUnavailable:
-            await check_schema(database)  # a missing table looks like a broken database
+        except Exception as error:
+            if isinstance(error, DatabaseUnavailable) or not isinstance(error, NoticesvcError):
+                await check_schema(database)  # a missing table looks like a broken database, or like a fault of ours
             raise
         finally:
             await database.close()

@@ -16,7 +16,8 @@ _TOO_LARGE = 1  # read one byte more than a bundle may have, so that the verifie
 @click.argument("proof", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
 @click.option("--log-key", "log_keys", metavar="VKEY", multiple=True,
               help="Trust this ledger's verifier key, got from its owner or a third party; repeat for several. Left out: the one inside.")
-@click.option("--witness", "witness_keys", metavar="VKEY", multiple=True, help="Demand the cosignature of this witness; repeat for several.")
+@click.option("--witness", "witness_keys", metavar="VKEY", multiple=True,
+              help="Demand the cosignature of this witness; repeat for several.")
 @click.option("--tsa-roots", metavar="PEM", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="Trust these roots for the timestamps inside.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
@@ -68,8 +69,8 @@ def _print(report: "Report") -> None:
         click.echo("The ledger's key inside the bundle was trusted; give --log-key to check against one that you know.")
     if report.ok and report.bundle is not None and report.checkpoint is not None:
         tree = report.checkpoint
-        click.echo(f"The proof holds: {len(report.bundle.entries)} entries of the ledger {tree.origin}, proved in its checkpoint of {tree.size} "
-                   f"entries; issued {report.bundle.issued_at}.")
+        click.echo(f"The proof holds: {len(report.bundle.entries)} entries of the ledger {tree.origin}, proved in its checkpoint "
+                   f"of {tree.size} entries; issued {report.bundle.issued_at}.")
     else:
         click.echo("The proof does not hold.")
 
@@ -77,7 +78,8 @@ def _print(report: "Report") -> None:
 def _json(report: "Report") -> dict[str, Any]:
     return {
         "ok": report.ok, "trusted_inside": report.trusted_inside,
-        "steps": [{"number": step.number, "title": step.title, "taken": step.taken, "failures": list(step.failures)} for step in report.steps],
+        "steps": [{"number": step.number, "title": step.title, "taken": step.taken, "failures": list(step.failures)}
+                  for step in report.steps],
         "format": report.bundle and report.bundle.format, "issued_at": report.bundle and report.bundle.issued_at,
         "origin": report.checkpoint and report.checkpoint.origin, "size": report.checkpoint and report.checkpoint.size,
     }

@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import structlog
@@ -22,6 +22,7 @@ from noticesvc.vault import DataKey
 
 log = structlog.get_logger()
 SUFFIX = ".journal"
+_MEMBERS = tuple(member.name for member in fields(Answer))
 _EMPTY_ABOVE = 1 << 16  # bytes; below this, emptying is not worth a system call
 
 
@@ -132,7 +133,7 @@ def read(path: Path) -> Found:
 
 def encode(answer: Answer) -> bytes:
     """An answer as bytes."""
-    data = asdict(answer)
+    data = {name: getattr(answer, name) for name in _MEMBERS}
     data["raw"] = None if answer.raw is None else base64.b64encode(answer.raw).decode()
     return json.dumps(data).encode()
 

@@ -5,19 +5,18 @@ stands open as `content_matches` and `same_raw_as`.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from noticesvc.domain import instant
 from noticesvc.domain.evidence import Evidence
 from noticesvc.operations.unit import Unit
 from noticesvc.proof import openings
 from noticesvc.storage import tables as t
-from noticesvc.storage.transaction import Tx
 
 MATCH, OTHER = "=", "≠"  # stand-ins for the notice's content hash and any other, for service time
 
@@ -104,7 +103,7 @@ class Recorder:
         evidence_id = self.unit.tx.new_id()
         members, opened, raw_index = self.members(new, evidence_id, content_matches)
         ref = self.unit.append(new.notice_id, type_, members | dict(more))
-        self.rows.append({
+        row = {
             "notice_id": new.notice_id, "id": evidence_id, "channel": new.channel, "attempt": new.attempt, "kind": new.kind,
             "answer": answer, "source": new.source, "authenticated": new.authenticated_by is not None,
             "authenticated_by": new.authenticated_by, "carries": new.carries, "call_started_at": new.call_started_at,
@@ -113,7 +112,9 @@ class Recorder:
             "same_raw_as": members["same_raw_as"], "content_matches": content_matches, "refers_to": new.refers_to,
             "proved_at": new.proved_at, "fault": new.fault, "code": new.code, "media_type": new.media_type,
             "raw_index": raw_index, **ref.columns,
-            "sealed": self.unit.seal(new.notice_id, opened | dict(also or {}), f"evidence:{evidence_id}")})
+            "sealed": self.unit.seal(new.notice_id, opened | dict(also or {}), f"evidence:{evidence_id}")}
+        self.rows.append(row)
+        self.unit.add_evidence(row)
         if answer and new.provider_reference and new.provider:
             index = self.unit.world.vault.index("provider_reference", f"{new.provider}\0{new.provider_reference}")
             self._references.append({"reference_index": index, "notice_id": new.notice_id, "channel": new.channel, "attempt": new.attempt})
@@ -124,11 +125,8 @@ class Recorder:
         tx = self.unit.tx
         tx.insert(t.evidence, self.rows)
         if self._references:
-            known = {(r.reference_index, r.notice_id) for r in tx.execute(select(
-                t.provider_reference.c.reference_index, t.provider_reference.c.notice_id).where(
-                tx.within(t.provider_reference.c.notice_id, {r["notice_id"] for r in self._references})))}
-            fresh = {(r["reference_index"], r["notice_id"]): r for r in self._references}
-            tx.insert(t.provider_reference, [r for key, r in fresh.items() if key not in known])
+            insert = postgresql.insert(t.provider_reference) if tx.postgresql else sqlite.insert(t.provider_reference)
+            tx.execute(insert.on_conflict_do_nothing(), self._references)
             woken = tx.execute(update(t.receipt).where(tx.within(t.receipt.c.reference_index, [r["reference_index"] for r in self._references]),
                                                        t.receipt.c.state == "orphan").values(state="new", due_at=tx.now).returning(t.receipt.c.id))
             if woken.all():
@@ -139,16 +137,15 @@ class Recorder:
         """The first evidence of the notice with these raw bytes; null if this one is the first."""
         if self._first is None:
             self._first = {}
-            rows = self.unit.tx.execute(select(t.evidence.c.notice_id, t.evidence.c.raw_index, t.evidence.c.id).where(
-                self.unit.tx.within(t.evidence.c.notice_id, list(self.unit.notices)), t.evidence.c.raw_index.is_not(None),
-                t.evidence.c.same_raw_as.is_(None)).order_by(t.evidence.c.id))
-            for row in rows:
-                self._first.setdefault((row.notice_id, row.raw_index), row.id)
+            for rows in self.unit.history().evidence.values():
+                for row in rows:
+                    if row.raw_index is not None and row.same_raw_as is None:
+                        self._first.setdefault((row.notice_id, row.raw_index), row.id)
         first = self._first.setdefault((notice_id, raw_index), evidence_id)
         return None if first == evidence_id else first
 
 
-def item_of(row: Row[Any], delivery_id: str) -> Evidence:
+def item_of(row: Any, delivery_id: str) -> Evidence:
     """An evidence row as the domain's item."""
     content = None if row.content_matches is None else MATCH if row.content_matches else OTHER
     return Evidence(
@@ -160,20 +157,12 @@ def item_of(row: Row[Any], delivery_id: str) -> Evidence:
         proved_at=_time(row.proved_at), fault=row.fault)
 
 
-def intended_item(row: Row[Any], delivery_id: str, carries: str) -> Evidence:
+def intended_item(row: Any, delivery_id: str, carries: str) -> Evidence:
     """The `intended` item that an attempt's row stands for."""
     return Evidence(
         id=row.evidence_id, delivery_id=delivery_id, attempt=row.number, channel=row.channel, kind="intended", source="noticesvc",
         carries=carries, observed_at=instant.from_micros(row.intended_at), content_sha256=MATCH, confirmation=row.confirmation,
         provider=row.provider)
-
-
-def rows_of(tx: Tx, notice_ids: Collection[str]) -> dict[str, list[Row[Any]]]:
-    """Evidence rows by notice."""
-    found: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in tx.execute(select(t.evidence).where(tx.within(t.evidence.c.notice_id, notice_ids)).order_by(t.evidence.c.notice_id, t.evidence.c.id)):
-        found[row.notice_id].append(row)
-    return found
 
 
 def _time(micros: int | None) -> Any:

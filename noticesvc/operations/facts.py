@@ -2,21 +2,23 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from noticesvc.domain import instant, view
 from noticesvc.operations import evidence as ev
+from noticesvc.operations import history
+from noticesvc.operations.history import History
+from noticesvc.operations.unit import Unit
 from noticesvc.operations.world import World
 from noticesvc.proof.openings import unpack
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 from noticesvc.vault import DataKey
 
-Rows = dict[str, list[Row[Any]]]
 
 
 def load(tx: Tx, world: World, notices: Sequence[Mapping[str, Any]], keys: Mapping[str, DataKey | None] | None = None,
@@ -29,17 +31,21 @@ def load(tx: Tx, world: World, notices: Sequence[Mapping[str, Any]], keys: Mappi
     ids = [row["id"] for row in notices]
     if not ids:
         return {}
-    deliveries = _by_notice(tx, t.delivery, ids)
-    attempts = _by_notice(tx, t.attempt, ids)
-    evidence = _by_notice(tx, t.evidence, ids)
-    indexes = _indexes(tx, attempts, evidence) if keys is not None else {}
-    return {row["id"]: _facts(world, row, deliveries[row["id"]], attempts[row["id"]], evidence[row["id"]], indexes,
-                              keys.get(row["subject_id"]) if keys else None, (contents or {}).get(row["id"], ev.MATCH))
-            for row in notices}
+    past = history.load(tx, ids)
+    indexes = _indexes(tx, past.attempts, past.evidence) if keys is not None else {}
+    return {row["id"]: _facts(world, row, past, indexes, keys.get(row["subject_id"]) if keys else None,
+                              (contents or {}).get(row["id"], ev.MATCH)) for row in notices}
 
 
-def _facts(world: World, row: Mapping[str, Any], deliveries: list[Row[Any]], attempts: list[Row[Any]], evidence: list[Row[Any]],
-           indexes: Mapping[str, int], key: DataKey | None, content: str | None) -> view.NoticeFacts:
+def of_unit(unit: Unit, ids: Collection[str]) -> dict[str, view.NoticeFacts]:
+    """Facts of these notices of a unit, sealed members left closed."""
+    past = unit.history()
+    return {i: _facts(unit.world, unit.notices[i], past, {}, None, ev.MATCH) for i in ids}
+
+
+def _facts(world: World, row: Mapping[str, Any], past: History, indexes: Mapping[str, int], key: DataKey | None,
+           content: str | None) -> view.NoticeFacts:
+    deliveries, attempts, evidence = past.deliveries[row["id"]], past.attempts[row["id"]], past.evidence[row["id"]]
     ids = {d.channel: d.id for d in deliveries}
     carries = {d.channel: d.carries for d in deliveries}
     answers = {(e.channel, e.attempt): e for e in evidence if e.answer}
@@ -83,21 +89,14 @@ def _with_content(item: Any, content: str | None) -> Any:
     return replace(item, content_sha256=content if item.content_sha256 == ev.MATCH else ev.OTHER)
 
 
-def _by_notice(tx: Tx, table: Any, ids: Sequence[str]) -> Rows:
-    found: Rows = defaultdict(list)
-    for row in tx.execute(select(table).where(tx.within(table.c.notice_id, ids))):
-        found[row.notice_id].append(row)
-    return found
-
-
-def _indexes(tx: Tx, *groups: Rows) -> dict[str, int]:
+def _indexes(tx: Tx, *groups: Mapping[str, list[Any]]) -> dict[str, int]:
     batches = {row.entry_batch for group in groups for rows in group.values() for row in rows if row.entry_batch}
     if not batches:
         return {}
     return {row.batch: row.first for row in tx.execute(select(t.ledger_index).where(tx.within(t.ledger_index.c.batch, batches)))}
 
 
-def _index(indexes: Mapping[str, int], row: Row[Any]) -> int | None:
+def _index(indexes: Mapping[str, int], row: Any) -> int | None:
     first = indexes.get(row.entry_batch)
     return None if first is None else first + row.entry_offset
 

@@ -30,24 +30,22 @@ def deliver(tx: Tx, world: World, limit: int) -> int:
     recipients = {r.subject_id: r for r in tx.execute(select(t.recipient).where(
         tx.within(t.recipient.c.subject_id, {one.subject_id for one in due})))}
     hashes = contents.hashes(tx, world, unit.notices.values(), {s: unit.key(s) for s in recipients})
-    recorder, attempts, messages, done, parked = Recorder(unit), [], [], [], []
+    recorder, attempts, messages = Recorder(unit), [], []
     for one in sorted(due, key=lambda one: one.notice_id):
         row, recipient = unit.notices[one.notice_id], recipients[one.subject_id]
         obstacle = _obstacle(tx, row, recipient)
         if obstacle is not None:
             close(unit, row["id"], one, *obstacle)
         elif recipient.account_state != "active":
-            parked.append({"notice_id": one.notice_id, "channel": "in_site", "due_at": row["expires_at"]})
+            unit.set_delivery(one.notice_id, "in_site", due_at=row["expires_at"])
         else:
             attempts.append(_arrive(unit, recorder, one, recipient, hashes[row["id"]]))
             messages.append({"notice_id": one.notice_id, "id": tx.new_id(), "subject_id": one.subject_id, "sent_at": tx.now})
-            done.append({"notice_id": one.notice_id, "channel": "in_site", "attempts": 1, "due_at": None})
+            unit.set_delivery(one.notice_id, "in_site", attempts=1, due_at=None)
     tx.insert(t.attempt, attempts)
     tx.insert(t.inbox_message, messages)
     recorder.save()
-    tx.update(t.delivery, ("notice_id", "channel"), done)
-    tx.update(t.delivery, ("notice_id", "channel"), parked)
-    if done:
+    if messages:
         tx.wake("inbox")
     settle(unit)
     unit.save()

@@ -54,15 +54,16 @@ def record(tx: Tx, world: World, schedule: Schedule, answers: Sequence[Answer], 
     attempt was given up as unknown is kept as a receipt of the same attempt.
     """
     unit = Unit(tx, world, {a.notice_id for a in answers})
-    attempts, answered, deliveries = _known(tx, answers)
+    past = unit.history()
     hashes = contents.hashes(tx, world, unit.notices.values(), {n["subject_id"]: unit.key(n["subject_id"]) for n in unit.notices.values()})
-    recorder, changes = Recorder(unit), []
+    recorder, changed = Recorder(unit), False
     for answer, luck in sorted(zip(answers, jitter, strict=True), key=lambda pair: (pair[0].notice_id, pair[0].channel)):
-        key = (answer.notice_id, answer.channel, answer.number)
-        attempt, one = attempts.get(key), deliveries.get(key[:2])
-        if attempt is None or one is None or attempt.outcome is not None or answered.get(key, "unknown") != "unknown":
+        attempt = past.attempt(answer.notice_id, answer.channel, answer.number)
+        before = past.answer(answer.notice_id, answer.channel, answer.number)
+        if attempt is None or attempt.outcome is not None or (before is not None and before.kind != "unknown"):
             continue
-        if key in answered:
+        one = past.delivery(answer.notice_id, answer.channel)
+        if before is not None:
             if answer.outcome not in ("unknown", "not_sent"):
                 recorder.record("receipt.observed", _evidence(answer, attempt, one, hashes), {"receipt_id": None})
             continue
@@ -70,23 +71,13 @@ def record(tx: Tx, world: World, schedule: Schedule, answers: Sequence[Answer], 
             _not_sent(unit, recorder, answer, attempt, one)
         else:
             _answered(unit, recorder, answer, attempt, one, hashes)
-        changes.append(_change(tx, unit, schedule, answer, attempt, one, luck))
+        _change(unit, schedule, answer, attempt, one, luck)
+        changed = True
     recorder.save()
-    if changes:
-        tx.update(t.delivery, ("notice_id", "channel"), changes)
+    if changed:
         tx.wake("dispatch")
     settle(unit)
     unit.save()
-
-
-def _known(tx: Tx, answers: Sequence[Answer]) -> tuple[dict[Any, Any], dict[Any, str], dict[Any, Any]]:
-    ids = {a.notice_id for a in answers}
-    attempts = {(r.notice_id, r.channel, r.number): r for r in tx.execute(select(t.attempt).where(tx.within(t.attempt.c.notice_id, ids)))}
-    e = t.evidence.c
-    answered = {(r.notice_id, r.channel, r.attempt): r.kind for r in tx.execute(
-        select(e.notice_id, e.channel, e.attempt, e.kind).where(tx.within(e.notice_id, ids), e.answer.is_(True)))}
-    deliveries = {(r.notice_id, r.channel): r for r in tx.execute(select(t.delivery).where(tx.within(t.delivery.c.notice_id, ids)))}
-    return attempts, answered, deliveries
 
 
 def _evidence(answer: Answer, attempt: Any, one: Any, hashes: Mapping[str, str]) -> NewEvidence:
@@ -127,25 +118,26 @@ def _not_sent(unit: Unit, recorder: Recorder, answer: Answer, attempt: Any, one:
     unit.tx.execute(update(t.attempt).where(t.attempt.c.notice_id == answer.notice_id, t.attempt.c.channel == answer.channel,
                                             t.attempt.c.number == answer.number).values(
         outcome="not_sent", closed_batch=ref.batch, closed_offset=ref.offset))
+    attempt.outcome = "not_sent"
 
 
-def _change(tx: Tx, unit: Unit, schedule: Schedule, answer: Answer, attempt: Any, one: Any, luck: float) -> dict[str, Any]:
+def _change(unit: Unit, schedule: Schedule, answer: Answer, attempt: Any, one: Any, luck: float) -> None:
     """What the answer makes of the delivery: when it is due again, or closed because no try is left."""
-    failures, due = one.failures, tx.now
-    row = unit.notices[answer.notice_id]
+    now, failures = unit.tx.now, one.failures
+    due, row = now, unit.notices[answer.notice_id]
     if answer.outcome == "failed_temporary":
         failures += 1
         longest = schedule.longest_s.get(attempt.provider, schedule.max_s)
         first = min(schedule.first_s, longest)
-        due = tx.now + int(retry.delay_s(failures, first, min(schedule.max_s, longest), luck) * 1_000_000)
+        due = now + int(retry.delay_s(failures, first, min(schedule.max_s, longest), luck) * 1_000_000)
         if row["expires_at"] is not None:
             due = min(due, row["expires_at"])
         elif due > max(row["accepted_at"], row["not_before"] or 0) + int(delivery.RETRY_FOR.total_seconds() * 1_000_000):
             close(unit, answer.notice_id, one, "failed", "no_tries_left")
     elif answer.outcome == "unknown":
-        due = tx.now + int(schedule.reconcile_after_s * 1_000_000)
-    return {"notice_id": answer.notice_id, "channel": answer.channel, "attempts": answer.number, "failures": failures, "due_at": due,
-            "lease_owner": None, "lease_until": None}
+        due = now + int(schedule.reconcile_after_s * 1_000_000)
+    unit.set_delivery(answer.notice_id, answer.channel, attempts=answer.number, failures=failures, due_at=due, lease_owner=None,
+                      lease_until=None)
 
 
 def give_up(tx: Tx, world: World, schedule: Schedule, attempts: Collection[tuple[str, str, int, int | None]], jitter: float) -> None:

@@ -8,20 +8,16 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Row, select, update
-
 from noticesvc.domain import deadline, delivery, instant, service_time, view
 from noticesvc.operations import events, facts, invalid_contacts
 from noticesvc.operations.unit import Unit
-from noticesvc.storage import tables as t
 
 
 def settle(unit: Unit, ids: Collection[str] | None = None) -> None:
     """Derive these notices of the unit (all by default) again. The caller saves the unit afterwards."""
-    tx, world = unit.tx, unit.world
     rows = [unit.notices[i] for i in (unit.notices if ids is None else ids)]
-    known = facts.load(tx, world, rows)
-    weighings = {row["id"]: view.weigh(known[row["id"]], instant.from_micros(tx.now)) for row in rows}
+    known = facts.of_unit(unit, [row["id"] for row in rows])
+    weighings = {row["id"]: view.weigh(known[row["id"]], instant.from_micros(unit.tx.now)) for row in rows}
     for row in rows:
         _service(unit, row, weighings[row["id"]])
         _state(unit, row, weighings[row["id"]])
@@ -99,33 +95,23 @@ def _state(unit: Unit, row: dict[str, Any], weighing: view.Weighing) -> None:
 def _deliveries(unit: Unit, rows: list[dict[str, Any]], known: dict[str, view.NoticeFacts],
                 weighings: dict[str, view.Weighing]) -> set[str]:
     """Write delivery states and when each is due next; answers the notices whose ladder closed deliveries."""
-    tx = unit.tx
     again: set[str] = set()
-    changes: list[dict[str, Any]] = []
-    stored = _stored(unit, [row["id"] for row in rows])
+    past = unit.history()
     for row in rows:
-        weighing, mine = weighings[row["id"]], stored[row["id"]]
+        weighing, mine = weighings[row["id"]], past.deliveries[row["id"]]
         for one in mine:
             state = weighing.states[one.id]
             # `claimed` is only shown: the stored row stays claimable state, with its lease.
             kept = "pending" if state == "claimed" else state
             due = _due(row, one, kept, known[row["id"]])
             if (kept, due) != (one.state, one.due_at):
-                changes.append({"notice_id": row["id"], "channel": one.channel, "state": kept, "due_at": due})
-        if row["strategy"] == "ladder" and _ladder(unit, row, weighing, mine, changes):
+                unit.set_delivery(row["id"], one.channel, state=kept, due_at=due)
+        if row["strategy"] == "ladder" and _ladder(unit, row, weighing, mine):
             again.add(row["id"])
-    tx.update(t.delivery, ("notice_id", "channel"), changes)
     return again
 
 
-def _stored(unit: Unit, ids: list[str]) -> dict[str, list[Row[Any]]]:
-    found: dict[str, list[Row[Any]]] = {i: [] for i in ids}
-    for one in unit.tx.execute(select(t.delivery).where(unit.tx.within(t.delivery.c.notice_id, ids)).order_by(t.delivery.c.position)):
-        found[one.notice_id].append(one)
-    return found
-
-
-def _due(row: dict[str, Any], one: Row[Any], state: str, known: view.NoticeFacts) -> int | None:
+def _due(row: dict[str, Any], one: Any, state: str, known: view.NoticeFacts) -> int | None:
     """When a delivery in this state needs somebody: the horizon of a sent one, the set time of a waiting one."""
     if state in delivery.FINISHED:
         return None
@@ -142,7 +128,7 @@ def _due(row: dict[str, Any], one: Row[Any], state: str, known: view.NoticeFacts
     return due
 
 
-def _ladder(unit: Unit, row: dict[str, Any], weighing: view.Weighing, mine: list[Row[Any]], changes: list[dict[str, Any]]) -> bool:
+def _ladder(unit: Unit, row: dict[str, Any], weighing: view.Weighing, mine: list[Any]) -> bool:
     """Once served, cancel what never started; when a rung failed, let the next one start now."""
     waiting = [one for one in mine if weighing.states[one.id] == "pending" and one.attempts == 0 and one.closed is None]
     if weighing.result.served:
@@ -151,18 +137,17 @@ def _ladder(unit: Unit, row: dict[str, Any], weighing: view.Weighing, mine: list
         return bool(waiting)
     before = [one for one in mine if one not in waiting]
     if waiting and before and all(weighing.states[one.id] in delivery.FINISHED for one in before):
-        changes[:] = [c for c in changes if (c["notice_id"], c["channel"]) != (row["id"], waiting[0].channel)]
         now = max(unit.tx.now, row["not_before"] or 0)
         if waiting[0].due_at is None or waiting[0].due_at > now:
-            changes.append({"notice_id": row["id"], "channel": waiting[0].channel, "state": "pending", "due_at": now})
+            unit.set_delivery(row["id"], waiting[0].channel, due_at=now)
             unit.tx.wake("dispatch")
     return False
 
 
-def close(unit: Unit, notice_id: str, one: Row[Any], state: str, reason: str) -> None:
+def close(unit: Unit, notice_id: str, one: Any, state: str, reason: str) -> None:
     """Close a delivery that evidence alone would leave open; the caller settles the notice afterwards."""
     unit.note(notice_id, "delivery.closed", {"delivery_id": one.id, "channel": one.channel, "state": state, "reason": reason})
-    unit.tx.execute(update(t.delivery).where(t.delivery.c.notice_id == notice_id, t.delivery.c.channel == one.channel).values(closed=state))
+    unit.set_delivery(notice_id, one.channel, closed=state)
 
 
 def _micros(moment: Any) -> int | None:

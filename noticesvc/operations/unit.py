@@ -4,10 +4,13 @@ Every entry about a notice gets the next `seq` of its row here, so that numbers 
 """
 
 from collections.abc import Collection, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import select
 
+from noticesvc.operations import history
+from noticesvc.operations.history import History
 from noticesvc.operations.world import World
 from noticesvc.proof.openings import Opening, pack
 from noticesvc.storage import tables as t
@@ -23,6 +26,9 @@ class Unit:
         self._keys: dict[str, DataKey | None] = {}
         self._changed: dict[str, dict[str, Any]] = {}
         self._entries: list[dict[str, Any]] = []
+        self._deliveries: dict[tuple[str, str], dict[str, Any]] = {}
+        self._evidence: list[dict[str, Any]] = []
+        self._history: History | None = None
         self.notices: dict[str, dict[str, Any]] = {}
         if ids:
             statement = select(t.notice).where(tx.within(t.notice.c.id, ids)).order_by(t.notice.c.id)
@@ -73,6 +79,30 @@ class Unit:
         self.notices[notice_id].update(columns)
         self._changed.setdefault(notice_id, {}).update(columns)
 
+    def history(self) -> History:
+        """Deliveries, attempts and evidence of all its notices, with what this transaction changed through the unit."""
+        if self._history is None:
+            self._history = history.load(self.tx, list(self.notices))
+            for (notice_id, channel), columns in self._deliveries.items():
+                vars(self._history.delivery(notice_id, channel)).update(columns)
+            for row in self._evidence:
+                rows = self._history.evidence[row["notice_id"]]
+                if all(known.id != row["id"] for known in rows):  # not inserted yet
+                    rows.append(SimpleNamespace(**row))
+        return self._history
+
+    def set_delivery(self, notice_id: str, channel: str, **columns: Any) -> None:
+        """Change columns of a delivery's row."""
+        self._deliveries.setdefault((notice_id, channel), {}).update(columns)
+        if self._history is not None:
+            vars(self._history.delivery(notice_id, channel)).update(columns)
+
+    def add_evidence(self, row: dict[str, Any]) -> None:
+        """Evidence that this transaction inserts, now or later."""
+        self._evidence.append(row)
+        if self._history is not None:
+            self._history.evidence[row["notice_id"]].append(SimpleNamespace(**row))
+
     def insert_entries(self) -> None:
         """Write the rows of entries noted so far."""
         self.tx.insert(t.notice_entry, self._entries)
@@ -86,6 +116,13 @@ class Unit:
             groups.setdefault(tuple(sorted(columns)), []).append({"id": notice_id} | {name: columns[name] for name in sorted(columns)})
         for rows in groups.values():
             self.tx.update(t.notice, ("id",), rows)
+        changed: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for (notice_id, channel), columns in self._deliveries.items():
+            names = sorted(columns)
+            changed.setdefault(tuple(names), []).append({"notice_id": notice_id, "channel": channel} | {name: columns[name] for name in names})
+        for rows in changed.values():
+            self.tx.update(t.delivery, ("notice_id", "channel"), rows)
+        self._deliveries = {}
         self._changed = {}
 
     def forget_changes(self) -> None:

@@ -120,13 +120,14 @@ class _Run:
 
     def ledger(self) -> list[str]:
         """Step 3. Reads the entries too; those that cannot be read end the verification here."""
-        failures, readable = [], True
-        text, index = "", -1
+        failures: list[str] = []
+        readable, text, index = True, "", -1
         for at, item in enumerate(self._bundle.entries):
             try:
                 proof = tlog.parse(item.tlog_proof)
                 if not text:
-                    text, failures = proof.checkpoint, self._checkpoint(proof.checkpoint)
+                    text = proof.checkpoint
+                    failures += self._checkpoint(text)
                 elif proof.checkpoint != text:
                     failures.append(f"Entry {at} is proved in another checkpoint than the first.")
                 if self.signed is not None:

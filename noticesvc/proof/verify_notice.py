@@ -136,8 +136,7 @@ def _attempts(accepted: Entry, later: Sequence[Entry], others: Mapping[needs.Key
             yield from (f"{here} {what}" for what in _intent(entry, others, values))
         elif key not in intents and entry.type != "evidence.stated":
             yield f"{here} speaks of an attempt that no entry before it intends."
-        elif key in intents and entry.type != "evidence.stated" and any(
-                entry[name] != intents[key][name] for name in ("contact_id", "provider", "confirmation")):
+        elif key in intents and entry.type != "evidence.stated" and not _same_course(entry, intents[key]):
             yield f"{here} names another contact or provider than its intent."
         if entry.type == "attempt.answered":
             if key in answered:
@@ -146,6 +145,13 @@ def _attempts(accepted: Entry, later: Sequence[Entry], others: Mapping[needs.Key
             if entry["kind"] != (None if entry["outcome"] == "not_sent" else entry["outcome"]) or (
                     (entry["kind"] is None) is not (entry["evidence_id"] is None)):
                 yield f"{here} tells an outcome and another kind of evidence."
+
+
+def _same_course(entry: Entry, intent: Entry) -> bool:
+    """Whether this speaks of the contact and provider that were intended; acts on our own pages come through no provider."""
+    without = entry["provider"] is None and entry.type == "receipt.observed"
+    return (entry["contact_id"], entry["confirmation"]) == (intent["contact_id"], intent["confirmation"]) and (
+        without or entry["provider"] == intent["provider"])
 
 
 def _intent(entry: Entry, others: Mapping[needs.Key, Entry], values: Values) -> Iterator[str]:

@@ -1,5 +1,9 @@
 """Proof bundles of real histories over every database: what the operations record is complete, opens, and derives to what is shown."""
 
+import asyncio
+import json
+import subprocess
+import sys
 from base64 import b64decode
 from dataclasses import replace
 
@@ -11,7 +15,8 @@ from noticesvc.domain.contact import Wanted, wanted_set
 from noticesvc.domain.rules import BUILT_IN, configured
 from noticesvc.errors import Forbidden, NotFound
 from noticesvc.ledger.entry import decode
-from noticesvc.operations import consents, contents, facts, in_site, proving, recipients
+from noticesvc.ledger.key import COSIGNATURE, generate
+from noticesvc.operations import cancel, consents, contents, document_page, facts, in_site, inbox, proving, recipients
 from noticesvc.operations.contacts import Replacement
 from noticesvc.operations.evidence import NewEvidence, Recorder
 from noticesvc.operations.settle import settle
@@ -299,3 +304,99 @@ async def test_a_row_lost_from_the_database_makes_the_bundle_fail(desk):
     await desk.house.database.write(lambda tx: tx.execute(delete(t.evidence).where(t.evidence.c.channel == "email")))
     report = verify(proofs.data(await desk.proof(notice_id)), [SIGNER.verifier])
     assert any("without a gap" in failure for failure in report.failures)
+
+
+async def test_acts_of_the_recipient_are_proved(desk):
+    """Opened and acknowledged in the inbox, the link fetched and opened from the SMS: evidence without a provider."""
+    await desk.recipient()
+    notice_id = await desk.notice(sms="短信 {link}", sms_carries="link")
+    await desk.deliver_in_site()
+    await desk.dispatch()
+    await desk.answer(notice_id, "sms", "submitted")
+    desk.house.clock.move(5)
+    message, = await desk.house.rows(t.inbox_message)
+    for done in ("displayed", "opened", "acknowledged"):
+        await desk.write(inbox.act, desk.access, "u-1001", message.id, done)
+    for kind in ("link_fetched", "accessed"):
+        await desk.write(document_page.visit, desk.sealed[notice_id, "sms"].link_token, kind)
+    kinds = [one["kind"] for one in (await holds(desk, notice_id))["notice"]["evidence"]]
+    assert {"displayed", "accessed", "acknowledged", "link_fetched"} <= set(kinds)
+    assert kinds.count("accessed") == 2
+
+
+async def test_a_cancelled_notice_is_proved(desk):
+    """Cancelled before dispatch: every delivery is closed by an entry."""
+    await desk.recipient()
+    notice_id = await desk.notice()
+    await desk.write(cancel.cancel, desk.access, notice_id)
+    bundle = await holds(desk, notice_id)
+    assert bundle["notice"]["state"] == "cancelled"
+    assert types(bundle)[2:] == ["notice.cancelled", "delivery.closed", "delivery.closed", "proof.read"]
+
+
+async def test_a_proof_is_served_once_its_checkpoint_is_signed(desk):
+    """The route waits for the sequencer; what it serves verifies, is not to be cached, and needs a reason of one line."""
+    await desk.recipient()
+    notice_id = await desk.notice()
+    await desk.sequence()
+    running = []
+    desk.house.database.on_commit("ledger", lambda: running.append(asyncio.ensure_future(desk.sequence())))
+    http = desk.house.http
+    served = await http.get(f"/v1/notices/{notice_id}/proof", params={"reason": "诉讼举证"})
+    assert served.status_code == 200, served.text
+    assert served.headers["Cache-Control"] == "no-store"
+    assert verify(served.content, [SIGNER.verifier]).ok
+    contacts = await http.get("/v1/recipients/u-1001/contacts/proof", params={"reason": "法院调取", "at": "2030-01-01T00:00:00Z"})
+    assert verify(contacts.content, [SIGNER.verifier]).ok
+    assert contacts.json()["recipient"]["at"] == "2030-01-01T00:00:00.000000Z"
+    for path, params, headers, status in (
+            (f"notices/{notice_id}/proof", {}, {}, 422), (f"notices/{notice_id}/proof", {"reason": ""}, {}, 422),
+            (f"notices/{notice_id}/proof", {"reason": "a\nb"}, {}, 422), (f"notices/{notice_id}/proof", {"reason": "a" * 501}, {}, 422),
+            (f"notices/{notice_id}/proof", {"reason": "a", "extra": "b"}, {}, 422),
+            (f"notices/{notice_id}/proof", {"reason": "a"}, {"Accept": "application/pdf"}, 406),
+            (f"notices/{notice_id}/proof", {"reason": "a"}, {"Authorization": "Bearer x"}, 401),
+            ("notices/x/proof", {"reason": "a"}, {}, 404), ("recipients/nobody/contacts/proof", {"reason": "a"}, {}, 404),
+            (f"notices/{desk.owner}/proof", {"reason": "a"}, {}, 404),
+            ("recipients/u-1001/contacts/proof", {"reason": "a", "at": "yesterday"}, {}, 422)):
+        assert (await http.get(f"/v1/{path}", params=params, headers=headers)).status_code == status, (path, params, headers)
+    await asyncio.gather(*running)
+
+
+async def test_without_a_sequencer_the_proof_is_not_available_now(desk, monkeypatch):
+    """No checkpoint in time: 503 with Retry-After. The reading was recorded; the next one is another."""
+    monkeypatch.setattr("noticesvc.api.proofs.PATIENCE_S", 0.0)
+    await desk.recipient()
+    notice_id = await desk.notice()
+    answer = await desk.house.http.get(f"/v1/notices/{notice_id}/proof", params={"reason": "诉讼举证"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert types(await holds(desk, notice_id)) == ["recipient.recorded", "notice.accepted", "proof.read", "proof.read"]
+
+
+async def test_a_fresh_interpreter_verifies_a_file(desk, tmp_path):
+    """`noticesvc verify` without an installation: numbered steps, trust named, status 0; one byte changed, status 1; garbage, no traceback."""
+    await desk.recipient()
+    bundle = await desk.proof(await desk.notice())
+    good, bad, garbage = (tmp_path / name for name in ("good.json", "bad.json", "garbage.json"))
+    good.write_bytes(proofs.data(bundle))
+    bad.write_bytes(proofs.data(bundle | {"issuer": "别家公司"}))
+    garbage.write_bytes(b"\x00\xff" * 1000)
+
+    def run(*arguments):
+        done = subprocess.run([sys.executable, "-c", "from noticesvc.cli.main import main; main()", "verify", *map(str, arguments)],
+                              capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert "Traceback" not in done.stderr
+        return done.returncode, done.stdout + done.stderr
+    status, output = run(good)
+    assert status == 0
+    assert "7. What the bundle shows follows from its entries. ok" in output
+    assert "key inside the bundle was trusted" in output
+    status, output = run(good, "--log-key", SIGNER.verifier.vkey)
+    assert status == 0
+    assert "trusted" not in output
+    assert run(good, "--log-key", generate("notices.example.com", bytes(32)).verifier.vkey)[0] == 1
+    assert run(good, "--witness", generate("w", bytes(32), COSIGNATURE).verifier.vkey)[0] == 1
+    assert run(good, "--log-key", "nonsense")[0] == 2
+    assert run(bad)[0] == 1
+    status, output = run(garbage, "--json")
+    assert status == 1
+    assert json.loads(output)["ok"] is False

@@ -38,7 +38,7 @@ def written():
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-@pytest.mark.parametrize("around", ["{}", "2026-11-22T10:41:47Z {}", "{} {}", "before {} after", "<{}>", "to={},", "({})", "发给 {} 的通知", '"{}"'])
+@pytest.mark.parametrize("around", ["{}", "2026-11-22T10:41:47Z {}", "before {} after", "<{}>", "to={},", "({})", "发给 {} 的通知", '"{}"'])
 def test_no_secret_leaves_scrub(secret, around):
     """Whatever stands around it, an address, number or key is masked, and the text around it stays."""
     scrubbed = logs.scrub(around.format(secret))

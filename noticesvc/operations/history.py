@@ -1,0 +1,51 @@
+"""What happened to notices: the rows of their deliveries, attempts and evidence, set-based, one query a table.
+
+Readers load it for what they show; a Unit loads it once and keeps it up to date with what its transaction changes.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy import select
+
+from noticesvc.storage import tables as t
+from noticesvc.storage.transaction import Tx
+
+
+class History:
+    """Rows by notice id; rows have the tables' columns as attributes. Deliveries stand in their order, attempts by number."""
+
+    __slots__ = ("attempts", "deliveries", "evidence")
+
+    def __init__(self) -> None:
+        self.deliveries: dict[str, list[Any]] = defaultdict(list)
+        self.attempts: dict[str, list[Any]] = defaultdict(list)
+        self.evidence: dict[str, list[Any]] = defaultdict(list)
+
+    def delivery(self, notice_id: str, channel: str) -> Any:
+        """One delivery; null if the notice has none on this channel."""
+        return next((one for one in self.deliveries[notice_id] if one.channel == channel), None)
+
+    def attempt(self, notice_id: str, channel: str, number: int) -> Any:
+        """One attempt; null if there is none."""
+        return next((one for one in self.attempts[notice_id] if one.number == number and one.channel == channel), None)
+
+    def answer(self, notice_id: str, channel: str, number: int) -> Any:
+        """The evidence that answered an attempt; null if nothing did."""
+        return next((e for e in self.evidence[notice_id] if e.answer and e.attempt == number and e.channel == channel), None)
+
+
+def load(tx: Tx, ids: Collection[str]) -> History:
+    """The history of these notices."""
+    found = History()
+    if not ids:
+        return found
+    for row in tx.execute(select(t.delivery).where(tx.within(t.delivery.c.notice_id, ids)).order_by(t.delivery.c.position)).mappings():
+        found.deliveries[row["notice_id"]].append(SimpleNamespace(**row))
+    for row in tx.execute(select(t.attempt).where(tx.within(t.attempt.c.notice_id, ids)).order_by(t.attempt.c.number)).mappings():
+        found.attempts[row["notice_id"]].append(SimpleNamespace(**row))
+    for row in tx.execute(select(t.evidence).where(tx.within(t.evidence.c.notice_id, ids)).order_by(t.evidence.c.id)).mappings():
+        found.evidence[row["notice_id"]].append(SimpleNamespace(**row))
+    return found

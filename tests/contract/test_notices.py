@@ -1,0 +1,465 @@
+"""Notices over HTTP, on every engine: accepted once and durably, refused at pointers, read, listed, counted, cancelled."""
+
+import asyncio
+import json
+import re
+from uuid import uuid4
+
+import pytest
+
+from noticesvc.domain.content import content_sha256
+from noticesvc.domain.identity import UUID7
+from noticesvc.operations import claim, keys, seal
+from noticesvc.storage import tables as t
+from tests.support.installation import installed
+from tests.support.notices import CONTENT, accepted, delivered_in_site, notice, read, recipient
+
+PATH = "/v1/notices"
+
+
+@pytest.fixture
+async def here(database_url):
+    async with installed(database_url) as made:
+        await recipient(made)
+        yield made
+
+
+def without(name):
+    return notice(content={k: v for k, v in CONTENT.items() if k != name})
+
+
+def content(**more):
+    return notice(content=CONTENT | more)
+
+
+async def refused(here, body, pointer, status=422):
+    """Post a body that cannot be accepted; the problem, which must name the pointer and keep nothing."""
+    reply = await here.http.post(PATH, content=body if isinstance(body, bytes) else json.dumps(body).encode())
+    assert reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+    problem = reply.json()
+    assert problem["status"] == status
+    assert problem["type"].startswith("urn:noticesvc:problem:")
+    if pointer is not None:
+        assert pointer in [error["pointer"] for error in problem["errors"]], problem
+    assert await here.rows(t.notice) == []
+    return problem
+
+
+async def test_a_notice_is_accepted_with_its_defaults(here):
+    """202 with Location; GET shows the contract's defaults for an agreement notice, and the hash of the canonical content."""
+    reply = await here.http.post(PATH, json=notice(reference="agr-2026-12"))
+    assert reply.status_code == 202
+    body = reply.json()
+    assert UUID7.fullmatch(body["id"])
+    assert reply.headers["location"] == f"{PATH}/{body['id']}"
+    assert (body["state"], body["accepted_at"], body["warnings"]) == ("queued", "2026-09-21T14:13:21.000000Z", [])
+    shown = await read(here, body["id"])
+    assert shown["content_sha256"] == content_sha256(CONTENT["subject"], CONTENT["body"], [])
+    assert (shown["recipient_id"], shown["reference"], shown["category"], shown["state"]) == ("u-1001", "agr-2026-12", "agreement", "queued")
+    assert [(d["channel"], d["state"], d["carries"], d["contact"], d["attempts"]) for d in shown["deliveries"]] == [
+        ("in_site", "pending", "full", None, []), ("sms", "pending", "link", None, []), ("email", "pending", "full", None, [])]
+    assert shown["service"]["rule"] == "agreement-6.2"
+    assert (shown["service"]["served"], shown["service"]["revision"], shown["evidence"], shown["deadlines"]) == (False, 0, [], [])
+    assert [one["rule"] for one in shown["service"]["alternatives"]] == [
+        "agreement-6.2-sent", "agreement-6.3", "agreement-6.3-sent", "court-31", "court-95"]
+
+
+@pytest.mark.parametrize(("category", "channels", "rule"), [
+    ("judicial", ["in_site", "sms", "email", "postal"], "agreement-6.3"), ("commercial", ["in_site", "email"], "agreement-6.2"),
+    ("termination", ["in_site", "sms", "email"], "agreement-6.2")])
+async def test_defaults_follow_the_category(here, category, channels, rule):
+    """Channels and rule of a notice that names none are those of its category."""
+    shown = await read(here, await accepted(here, category=category, content=CONTENT | {"sms": "文书：{link}"}))
+    assert [d["channel"] for d in shown["deliveries"]] == channels
+    assert shown["service"]["rule"] == rule
+
+
+async def test_sms_by_default_without_a_text_is_left_out_with_a_warning(here):
+    """Without content.sms a default SMS is dropped and a warning says so; the same warning comes with the replay."""
+    body = notice(content={"subject": "s", "body": "b"})
+    first, again = [await here.http.post(PATH, json=body, headers={"Idempotency-Key": "k"}) for _ in range(2)]
+    assert len(first.json()["warnings"]) == 1
+    assert again.json() == first.json()
+    shown = await read(here, first.json()["id"])
+    assert [d["channel"] for d in shown["deliveries"]] == ["in_site", "email"]
+
+
+async def test_the_same_key_and_body_is_the_same_notice(here):
+    """A repeated key replays the first reply, however the JSON is spelled; another body is refused; another key is another notice."""
+    body = notice(metadata={"a": 1, "b": [True, None]})
+    first = await here.http.post(PATH, json=body, headers={"Idempotency-Key": "k-1"})
+    spelled = json.dumps(dict(reversed(body.items())), indent=3).encode()
+    here.clock.move(60)
+    again = await here.http.post(PATH, content=spelled, headers={"Idempotency-Key": "k-1"})
+    assert (again.status_code, again.json(), again.headers["idempotent-replayed"]) == (202, first.json(), "true")
+    assert again.headers["location"] == first.headers["location"]
+    assert "idempotent-replayed" not in first.headers
+    other = await here.http.post(PATH, json=body | {"reference": "x"}, headers={"Idempotency-Key": "k-1"})
+    assert (other.status_code, other.json()["type"]) == (422, "urn:noticesvc:problem:idempotency-key-reused")
+    assert (await here.http.post(PATH, json=body, headers={"Idempotency-Key": "k-2"})).json()["id"] != first.json()["id"]
+    assert len(await here.rows(t.notice)) == 2
+
+
+async def test_a_refused_request_does_not_use_up_its_key(here):
+    """After a 422 the same key accepts a corrected body."""
+    headers = {"Idempotency-Key": "k"}
+    assert (await here.http.post(PATH, json=notice(recipient_id="nobody"), headers=headers)).status_code == 422
+    assert (await here.http.post(PATH, json=notice(), headers=headers)).status_code == 202
+
+
+async def test_one_key_raced_by_many_makes_one_notice(here):
+    """Forty concurrent posts with one key make one notice: all get its id, and one of them is the first."""
+    replies = await asyncio.gather(*[here.http.post(PATH, json=notice(), headers={"Idempotency-Key": "k"}) for _ in range(40)])
+    assert {reply.status_code for reply in replies} == {202}
+    assert len({reply.json()["id"] for reply in replies}) == 1
+    assert sum("idempotent-replayed" not in reply.headers for reply in replies) == 1
+    assert len(await here.rows(t.notice)) == 1
+
+
+async def test_keys_of_two_callers_are_strangers(here):
+    """An idempotency key belongs to the API key that used it."""
+    secret = await here.database.write(keys.create, "second", ["notices:write"])
+    mine = await here.http.post(PATH, json=notice(), headers={"Idempotency-Key": "k"})
+    theirs = await here.http.post(PATH, json=notice(), headers={"Idempotency-Key": "k", "Authorization": f"Bearer {secret}"})
+    assert theirs.status_code == 202
+    assert theirs.json()["id"] != mine.json()["id"]
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, "a b", "schlüssel"])
+async def test_an_unusable_idempotency_key_is_refused(here, key):
+    """1 to 255 visible characters; anything else is a 422 and accepts nothing."""
+    reply = await here.http.post(PATH, json=notice(), headers={"Idempotency-Key": key.encode()})
+    assert reply.status_code == 422
+    assert await here.rows(t.notice) == []
+
+
+@pytest.mark.parametrize(("body", "pointer"), [
+    (notice(content=...), "/content"), (notice(template={"name": "t"}), "/template"),
+    (content(subject="a\r\nBcc: x@example.com"), "/content/subject"), (content(subject="x" * 251), "/content/subject"),
+    (content(subject=" "), "/content/subject"), (content(body="a\x00b"), "/content/body"), (content(body="送" * 87_382), "/content/body"),
+    (content(sms="x" * 1001), "/content/sms"), (without("sms_carries"), "/content/sms_carries"), (without("sms"), "/content/sms_carries"),
+    (content(sms="no link"), "/content/sms"), (content(sms="{link} {link}"), "/content/sms"),
+    (content(sms_carries="full"), "/content/sms"), (content(sms_carries="some"), "/content/sms_carries"),
+    (notice(channels=["sms"], content={"subject": "s", "body": "b"}), "/content/sms"), (notice(channels=[]), "/channels"),
+    (notice(channels=["fax"]), "/channels/0"), (notice(channels=["email", "email"]), "/channels"),
+    (notice(channels=["announcement"], category="termination"), "/channels"), (notice(category="other"), "/category"),
+    (notice(recipient_id="a/b"), "/recipient_id"), (notice(recipient_id=".."), "/recipient_id"), (notice(recipient_id=7), "/recipient_id"),
+    (notice(recipient_id="nobody"), "/recipient_id"), (notice(reference="x" * 129), "/reference"),
+    (notice(service_rule="court-31"), "/service_rule"), (notice(service_rule="none"), "/service_rule"),
+    (notice(strategy="both"), "/strategy"), (notice(ladder_after="PT1H"), "/ladder_after"),
+    (notice(strategy="ladder", ladder_after="soon"), "/ladder_after"), (notice(strategy="ladder", ladder_after="PT0S"), "/ladder_after"),
+    (notice(not_before="2026-12-01T00:00:00"), "/not_before"), (notice(expires_at="tomorrow"), "/expires_at"),
+    (notice(effective_at=1_790_000_000), "/effective_at"),
+    (notice(not_before="2026-12-01T00:00:00Z", expires_at="2026-12-01T08:00:00+08:00"), "/expires_at"),
+    (notice(response_window={"working_days": 0}), "/response_window/working_days"), (notice(response_window={}), "/response_window"),
+    (notice(response_window={"days": 1, "working_days": 1}), "/response_window"), (notice(response_window=3), "/response_window"),
+    (notice(case={"court": "c", "case_number": "1", "stage": "third", "document_type": "d"}, category="judicial"), "/case/stage"),
+    (notice(case={"court": "c", "case_number": "1", "stage": "other", "document_type": "d"}), "/case"),
+    (notice(documents=["x"]), "/documents/0"), (notice(documents=[str(uuid4())] * 21), "/documents"),
+    (notice(metadata=[]), "/metadata"), (notice(metadata={"a": "x" * 16_384}), "/metadata"), (notice(metadata={"a": 0.5}), "/metadata"),
+    (notice(metadata={"a": 2**53}), "/metadata"), (notice(colour="red"), "/colour"), (content(colour="red"), "/content/colour"), ([], ""),
+    (notice(template={"name": "none"}, content=...), "/template/name"),
+], ids=lambda value: value if isinstance(value, str) else "")
+async def test_what_cannot_be_accepted_is_named_by_its_pointer(here, body, pointer):
+    """Each fault is a 422 at the member that is wrong, keeps nothing, and never repeats the value."""
+    problem = await refused(here, body, pointer)
+    text = json.dumps(problem, ensure_ascii=False)
+    assert not re.search("Bcc|nobody|tomorrow|court-31|a/b|xxxxx|送送", text)
+
+
+@pytest.mark.parametrize(("body", "status"), [
+    (b"", 400), (b"{", 400), (b"\xff\xfe", 400), (b'{"recipient_id": "\xff"}', 400), (b"[" * 100_000, 400), (b"null", 422), (b"7", 422),
+    (b'{"recipient_id": "\\ud800"}', 422), (b'{"metadata": ' + b'{"a":' * 100 + b"1" + b"}" * 100 + b"}", 422),
+    (b'{"metadata": {"a": ' + b"9" * 5000 + b"}}", 422), (b'{"recipient_id": NaN}', 422), (b"x" * ((1 << 20) + 1), 413),
+])
+async def test_hostile_bodies_get_a_clear_problem(here, body, status):
+    """Broken JSON, endless nesting, lone surrogates and bodies over 1 MiB are refused with a problem, never a 500."""
+    reply = await here.http.post(PATH, content=body)
+    assert reply.status_code in {status, 400} if status == 422 else reply.status_code == status, reply.text
+    assert reply.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_key_limited_to_categories_cannot_send_others(here):
+    """403 for another category, singly and in a batch, and for cancelling one; its own is accepted."""
+    secret = await here.database.write(keys.create, "commercial", ["notices:write", "notices:read"], ["commercial"])
+    limited = {"Authorization": f"Bearer {secret}"}
+    assert (await here.http.post(PATH, json=notice(), headers=limited)).status_code == 403
+    assert (await here.http.post(PATH, json=notice(category="commercial"), headers=limited)).status_code == 202
+    batch = await here.http.post(f"{PATH}/batch", json={"notices": [notice(), notice(category="commercial")]}, headers=limited)
+    assert [result["status"] for result in batch.json()["results"]] == [403, 202]
+    mandatory = await accepted(here)
+    assert (await here.http.post(f"{PATH}/{mandatory}/cancel", headers=limited)).status_code == 403
+    assert (await here.http.get(f"{PATH}/{mandatory}", headers=limited)).status_code == 200
+    assert (await here.http.post("/v1/announcements", json={"subject": "s", "body": "b"}, headers=limited)).status_code == 403
+
+
+async def test_a_batch_answers_each_notice_by_itself(here):
+    """Results stand in order; items that do not fit the model, are no objects or hold half a character spoil no other."""
+    before = await here.http.post(PATH, json=notice(), headers={"Idempotency-Key": "before"})
+    items = [json.dumps(item).encode() for item in (
+        notice(), {"recipient_id": 7}, notice() | {"idempotency_key": "before"}, 5, notice(recipient_id="nobody"),
+        notice() | {"idempotency_key": "new"}, notice() | {"idempotency_key": "new"}, notice(reference="x") | {"idempotency_key": "new"})]
+    items += [b'{"recipient_id": "\\ud800"}', b"[" * 300 + b"]" * 300]
+    reply = await here.http.post(f"{PATH}/batch", content=b'{"notices": [' + b",".join(items) + b"]}")
+    assert reply.status_code == 200, reply.text
+    results = reply.json()["results"]
+    assert [result["status"] for result in results] == [202, 422, 202, 422, 422, 202, 202, 422, 422, 422]
+    assert (results[2]["id"], results[2]["replayed"]) == (before.json()["id"], True)
+    assert (results[6]["id"], results[6]["replayed"], "replayed" in results[5]) == (results[5]["id"], True, False)
+    assert results[4]["problem"]["type"] == "urn:noticesvc:problem:unknown-recipient"
+    assert results[7]["problem"]["type"] == "urn:noticesvc:problem:idempotency-key-reused"
+    assert {error["pointer"] for error in results[1]["problem"]["errors"]} == {"/recipient_id", "/category"}
+    assert len(await here.rows(t.notice)) == 3
+
+
+async def test_a_batch_of_a_thousand_is_taken_and_one_more_is_not(here):
+    """The limit is 1,000 notices; they are all there afterwards, each with its own entry."""
+    one = notice(channels=["in_site"])
+    reply = await here.http.post(f"{PATH}/batch", json={"notices": [one] * 1000})
+    assert {result["status"] for result in reply.json()["results"]} == {202}
+    assert len({result["id"] for result in reply.json()["results"]}) == 1000
+    assert (await here.http.get(f"{PATH}/counts")).json()["counts"]["queued"] == 1000
+    assert sum(entry["type"] == "notice.accepted" for entry in await here.entries()) == 1000
+    assert (await here.http.post(f"{PATH}/batch", json={"notices": [one] * 1001})).status_code == 422
+
+
+@pytest.mark.parametrize(("body", "status"), [
+    (b'{"notices": []}', 422), (b'{"notices": {}}', 422), (b"{}", 422), (b"[]", 422), (b'{"notices": [], "x": 1}', 422),
+    (b'{"notices": [', 400), (b'{"notices": ["\xff"]}', 400), (b"[" * 100_000, 400)])
+async def test_a_batch_without_a_frame_is_refused(here, body, status):
+    """What is no list of notices is a 422, what is no JSON a 400."""
+    reply = await here.http.post(f"{PATH}/batch", content=body)
+    assert reply.status_code == status, reply.text
+
+
+async def test_a_dry_run_shows_everything_and_keeps_nothing(here):
+    """Contacts masked, texts with a link as long as a real one, deadlines, warnings; no row and no entry more."""
+    entries = len(await here.entries())
+    body = notice(channels=["in_site", "sms", "email", "postal"], effective_at="2026-12-15T00:00:00+08:00", response_window={"days": 15})
+    reply = await here.http.post(PATH, params={"dry_run": "true"}, json=body, headers={"Idempotency-Key": "k"})
+    assert reply.status_code == 200, reply.text
+    shown = reply.json()
+    assert [(one["channel"], one["address_masked"], one["state"]) for one in shown["contacts"]] == [
+        ("in_site", None, "usable"), ("sms", "+86138****8000", "usable"), ("email", "l*@example.cn", "usable")]
+    assert re.fullmatch(r"【平台】用户协议更新：http://test/d/.{24}", shown["texts"]["sms"])
+    assert "<strong>12 月 15 日</strong>" in shown["texts"]["in_site"]
+    # Posted 2026-09-21 in Shanghai: the fifteenth day after it is 10-06, whose end is 16:00 UTC.
+    assert shown["deadlines"] == [
+        {"kind": "effective", "ends_at": "2026-12-14T16:00:00.000000Z", "provisional": False},
+        {"kind": "response", "ends_at": "2026-10-06T16:00:00.000000Z", "provisional": True}]
+    assert len(shown["warnings"]) == 1
+    assert "postal" in shown["warnings"][0]
+    assert (await here.rows(t.notice), len(await here.entries())) == ([], entries)
+    assert (await here.http.post(PATH, params={"dry_run": "true"}, json=notice(recipient_id="nobody"))).status_code == 422
+    assert (await here.http.post(PATH, params={"dry_run": "perhaps"}, json=notice())).status_code == 422
+
+
+@pytest.mark.parametrize("name", ["nothing", "0", str(uuid4()), "01A202F3-AD19-78D0-8001-E5ED03CD2108", "%00", "%ff", "..%2f..", "'; drop table"])
+@pytest.mark.parametrize(("method", "tail"), [("GET", ""), ("POST", "/cancel")])
+async def test_what_is_no_id_of_ours_is_not_found(here, name, method, tail):
+    """A path without one of our ids is 404, whatever it holds."""
+    reply = await here.http.request(method, f"{PATH}/{name}{tail}")
+    assert reply.status_code == 404
+    assert reply.headers["content-type"] == "application/problem+json"
+
+
+async def test_lists_and_counts_agree(here):
+    """Each filter finds the same notices in list and counts, newest first, page by page, and total is the sum of the states."""
+    await recipient(here, "u-2", phone=None)
+    case = {"court": "某法院", "case_number": "（2026）京01民初1号", "stage": "execution", "document_type": "传票"}
+    made = [await accepted(here, reference="r-1")]
+    here.clock.move(10)
+    made.append(await accepted(here, recipient_id="u-2", category="judicial", case=case))
+    here.clock.move(10)
+    made += [await accepted(here, reference="r-1"), await accepted(here, category="commercial")]
+    assert (await here.http.post(f"{PATH}/{made[2]}/cancel")).status_code == 200
+
+    async def found(**query):
+        items, cursor = [], None
+        while True:
+            reply = await here.http.get(PATH, params={**query, "limit": 1} | ({"cursor": cursor} if cursor else {}))
+            assert reply.status_code == 200, reply.text
+            items += reply.json()["items"]
+            cursor = reply.json()["next_cursor"]
+            if cursor is None:
+                break
+        counts = (await here.http.get(f"{PATH}/counts", params=query)).json()["counts"]
+        assert counts["total"] == len(items) == sum(n for name, n in counts.items() if name != "total")
+        assert all(not {"deliveries", "evidence"} & item.keys() for item in items)
+        return {item["id"] for item in items}, counts
+
+    everything, counts = await found()
+    assert everything == set(made)
+    assert counts == {"total": 4, "queued": 3, "in_progress": 0, "served": 0, "unserved": 0, "cancelled": 1, "expired": 0}
+    expected = [({"recipient_id": "u-2"}, [1]), ({"recipient_id": "nobody"}, []), ({"reference": "r-1"}, [0, 2]),
+                ({"category": "commercial"}, [3]), ({"state": "cancelled"}, [2]), ({"state": "served"}, []),
+                ({"case_number": case["case_number"]}, [1]), ({"broadcast_id": made[0]}, []),
+                ({"accepted_from": "2026-09-21T14:13:32Z", "accepted_to": "2026-09-21T14:13:42Z"}, [1]),
+                ({"accepted_from": "2026-09-21T14:13:42Z"}, [2, 3]), ({"accepted_to": "2026-09-21T14:13:22Z"}, []),
+                ({"accepted_to": "2026-09-21T14:13:22.000001Z"}, [0]), ({"accepted_from": "2026-09-21T22:13:22+08:00"}, [0, 1, 2, 3]),
+                ({"accepted_from": "9999-01-01T00:00:00Z"}, []), ({"accepted_to": "0001-01-01T00:00:00Z"}, [])]
+    for query, places in expected:
+        assert (await found(**query))[0] == {made[place] for place in places}, query
+    ordered = [item["id"] for item in (await here.http.get(PATH)).json()["items"]]
+    assert ordered == sorted(ordered, reverse=True)
+
+
+@pytest.mark.parametrize("query", [
+    {"limit": "0"}, {"limit": "201"}, {"limit": "x"}, {"cursor": "x"}, {"cursor": ""}, {"state": "sent"}, {"category": "x"},
+    {"broadcast_id": "x"}, {"accepted_from": "2026-09-21"}, {"recipient_id": ""}, {"recipient_id": "a/b"}, {"colour": "red"},
+    {"reference": "x" * 129}, {"case_number": "a\x00"}], ids=str)
+async def test_a_bad_filter_is_refused(here, query):
+    """A filter, limit or cursor that cannot be one is a 422, for the list and, where it has it, for the counts."""
+    assert (await here.http.get(PATH, params=query)).status_code == 422
+    assert (await here.http.get(f"{PATH}/counts", params=query)).status_code == 422
+
+
+async def test_cancelling_closes_every_delivery_once(here):
+    """Before any dispatch 200 and `cancelled`, again 200 without a further entry; nothing is dispatched afterwards."""
+    notice_id = await accepted(here)
+    first = await here.http.post(f"{PATH}/{notice_id}/cancel")
+    assert (first.status_code, first.json()["state"]) == (200, "cancelled")
+    assert {d["state"] for d in first.json()["deliveries"]} == {"cancelled"}
+    entries = await here.entries()
+    assert [entry["type"] for entry in entries if entry.get("notice_id") == notice_id] == [
+        "notice.accepted", "notice.cancelled", "delivery.closed", "delivery.closed", "delivery.closed"]
+    assert [entry["seq"] for entry in entries if entry.get("notice_id") == notice_id] == [1, 2, 3, 4, 5]
+    again = await here.http.post(f"{PATH}/{notice_id}/cancel")
+    assert (again.status_code, again.json()) == (200, first.json())
+    assert len(await here.entries()) == len(entries)
+    assert await delivered_in_site(here) == 0
+    assert await here.database.write(claim.claim, here.database.sources.new_id(), 10, 60) == []
+
+
+async def test_cancelling_after_dispatch_is_refused(here):
+    """Once anything was dispatched, 409 `already-dispatched`, and the notice is as it was."""
+    notice_id = await accepted(here, channels=["in_site", "email"])
+    await delivered_in_site(here)
+    before = await read(here, notice_id)
+    reply = await here.http.post(f"{PATH}/{notice_id}/cancel")
+    assert (reply.status_code, reply.json()["type"]) == (409, "urn:noticesvc:problem:already-dispatched")
+    assert await read(here, notice_id) == before
+
+
+async def test_a_delivery_that_is_held_but_not_sealed_can_be_cancelled(here):
+    """A cancel between claim and seal takes the delivery from the worker: its seal starts nothing."""
+    notice_id = await accepted(here, channels=["sms", "email"])
+    owner = here.database.sources.new_id()
+    claims = await here.database.write(claim.claim, owner, 10, 60)
+    assert len(claims) == 2
+    assert (await here.http.post(f"{PATH}/{notice_id}/cancel")).status_code == 200
+    assert await here.database.write(seal.seal, here.world, owner, [(one, "p") for one in claims]) == []
+    assert (await read(here, notice_id))["state"] == "cancelled"
+    assert await here.rows(t.attempt) == []
+
+
+async def test_cancel_and_seal_at_once_have_one_winner(here):
+    """Raced many times, either the cancel wins and no attempt exists, or it is refused and the attempts do."""
+    owner = here.database.sources.new_id()
+    for _ in range(10):
+        notice_id = await accepted(here, channels=["email"])
+        claims = [one for one in await here.database.write(claim.claim, owner, 100, 60) if one.notice_id == notice_id]
+        made, reply = await asyncio.gather(here.database.write(seal.seal, here.world, owner, [(one, "p") for one in claims]),
+                                           here.http.post(f"{PATH}/{notice_id}/cancel"))
+        assert reply.status_code == (409 if made else 200)
+        assert len((await read(here, notice_id))["deliveries"][0]["attempts"]) == len(made)
+
+
+async def test_templates_are_filled_without_holes(here):
+    """Versions count up; parameters are escaped in Markdown; a missing, null, unknown or structured one is named and refused."""
+    texts = {"subject": "致 {{ name }}", "body": "**{{ name }}**：{{ days }} 天", "sms": "{{ name }}：{link}", "sms_carries": "link"}
+    assert (await here.http.put("/v1/templates/t-1", json=texts)).json() == {"name": "t-1", "version": 1}
+    second = await here.http.put("/v1/templates/t-1", json=texts | {"subject": "新：{{ name }}"})
+    assert (second.status_code, second.json()["version"]) == (201, 2)
+
+    def use(params, **more):
+        return notice(content=..., template={"name": "t-1", "params": params, **more})
+
+    newest = await here.http.post(PATH, params={"dry_run": "true"}, json=use({"name": "[李](http://x)", "days": 3}))
+    assert newest.json()["texts"]["in_site"] == "<p><strong>[李](http://x)</strong>：3 天</p>\n"
+    assert newest.json()["texts"]["email"].startswith("新：[李](http://x)\n")
+    older = await here.http.post(PATH, params={"dry_run": "true"}, json=use({"name": "李", "days": 3}, version=1))
+    assert older.json()["texts"]["email"].startswith("致 李\n")
+    for params, pointer in (({"name": "李"}, "/template/params/days"), ({"name": None, "days": 1}, "/template/params/name"),
+                            ({"name": "李", "days": 1, "x": 1}, "/template/params/x"), ({"name": ["李"], "days": 1}, "/template/params/name"),
+                            ({"name": "a\nb", "days": 1}, "/template/params/name"), ({"name": "李", "days": 1.5}, "/template/params/days"),
+                            ({"name": "{link}", "days": 1}, "/template/params"), ({"name": "李" * 260, "days": 1}, "/template/params")):
+        await refused(here, use(params), pointer)
+    await refused(here, use({}, version=9), "/template/name")
+
+
+@pytest.mark.parametrize(("member", "text"), [
+    ("subject", "{% for x in y %}{% endfor %}"), ("subject", "{{ x.__class__ }}"), ("body", "{{ 7 * 7 }}"), ("body", "{{ x"),
+    ("sms", "{{ x|upper }}"), ("body", "{{ f() }}"), ("subject", "a\nb"), ("body", "{# hidden #}{{ x['y'] }}")])
+async def test_a_template_is_text_and_names_alone(here, member, text):
+    """Loops, attributes, calls, filters and arithmetic are refused at the member that holds them."""
+    texts = {"subject": "s", "body": "b", "sms": "m", "sms_carries": "full"} | {member: text}
+    reply = await here.http.put("/v1/templates/t", json=texts)
+    assert reply.status_code == 422
+    assert f"/{member}" in [error["pointer"] for error in reply.json()["errors"]]
+
+
+async def test_documents_are_known_by_their_bytes(here):
+    """PDF, PNG and JPEG are taken and described; other bytes, whatever they are called, are 415; a notice may then carry them."""
+    pdf, png, jpeg = b"%PDF-1.7\n...", b"\x89PNG\r\n\x1a\n...", b"\xff\xd8\xff\xe0..."
+    ids = []
+    for data, media_type in ((pdf, "application/pdf"), (png, "image/png"), (jpeg, "image/jpeg")):
+        reply = await here.http.post("/v1/documents", files={"file": ("x.exe", data, "text/plain")})
+        assert (reply.status_code, reply.json()["media_type"], reply.json()["size"]) == (201, media_type, len(data))
+        ids.append(reply.json())
+    assert ids[0]["sha256"] == "d3929c3656b08888f077bbe3b8276bf356dd935b7f35509f58b35b1576388672"  # printf '%s\n...' %PDF-1.7 | sha256sum
+    for data in (b"", b"<html>", b"MZ", b" %PDF-1.7", b"\xff\xd8"):
+        assert (await here.http.post("/v1/documents", files={"file": ("x.pdf", data, "application/pdf")})).status_code == 415
+    shown = await read(here, await accepted(here, documents=[one["id"] for one in ids]))
+    assert shown["content_sha256"] == content_sha256(CONTENT["subject"], CONTENT["body"], [one["sha256"] for one in ids])
+    assert not any(pdf in bytes(row.sealed) for row in await here.rows(t.document))
+
+
+async def test_an_upload_is_bounded_and_well_formed(here):
+    """Over 20 MiB 413; another part, two files or none 422; a cut or foreign body 4xx; never a 500."""
+    too_large = await here.http.post("/v1/documents", files={"file": ("x.pdf", b"%PDF-" + bytes(20 << 20))})
+    assert too_large.status_code == 413
+    for files in ({"other": ("x.pdf", b"%PDF-")}, [("file", ("x", b"%PDF-")), ("file", ("y", b"%PDF-"))]):
+        assert (await here.http.post("/v1/documents", files=files)).status_code == 422
+    assert (await here.http.post("/v1/documents", json={})).status_code == 415
+    kind = {"Content-Type": "multipart/form-data; boundary=b"}
+    begun = b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n%PDF-'
+    for body, headers in ((begun, kind), (b"", kind), (b"--c\r\n", kind), (b"--b\r\n" + b"A: " + b"x" * 9000 + b"\r\n\r\n", kind),
+                          (begun, {"Content-Type": "multipart/form-data"}), (b"\x00" * 100, kind)):
+        assert (await here.http.post("/v1/documents", content=body, headers=headers)).status_code in {400, 422}
+
+
+async def test_announcements_are_published_once_and_read_by_everybody(here):
+    """Notices with one content share one announcement, which serves them at acceptance; reading needs no key."""
+    first = await accepted(here, channels=["announcement"])
+    second = await accepted(here, channels=["announcement", "in_site"], category="platform")
+    reply = await here.http.get("/v1/announcements", headers={"Authorization": ""})
+    assert reply.status_code == 200
+    assert [one["subject"] for one in reply.json()["items"]] == [CONTENT["subject"]]
+    again = await here.http.post("/v1/announcements", json={"subject": CONTENT["subject"], "body": CONTENT["body"]})
+    assert (again.status_code, again.json()["id"]) == (201, reply.json()["items"][0]["id"])
+    for notice_id in (first, second):
+        shown = await read(here, notice_id)
+        assert (shown["state"], shown["service"]["channel"], shown["service"]["revision"]) == ("served", "announcement", 1)
+        assert shown["service"]["served_at"] == shown["accepted_at"]
+        assert [d["contact"] for d in shown["deliveries"] if d["channel"] == "announcement"] == [None]
+    assert [entry["type"] for entry in await here.entries()].count("announcement.published") == 1
+
+
+async def test_a_void_account_takes_no_notice(here):
+    """After the agreement was found void a notice is 422 `agreement-void`."""
+    assert (await here.http.put("/v1/recipients/u-1001/account", json={"state": "void"})).status_code == 200
+    problem = await refused(here, notice(), None)
+    assert problem["type"] == "urn:noticesvc:problem:agreement-void"
+
+
+async def test_a_caller_that_gives_up_disturbs_nobody(here):
+    """Of callers that share a commit, one that is cancelled leaves the others' notices accepted."""
+    posts = [asyncio.create_task(here.http.post(PATH, json=notice())) for _ in range(20)]
+    await asyncio.sleep(0)
+    posts[3].cancel()
+    done = await asyncio.gather(*posts, return_exceptions=True)
+    assert [reply.status_code for place, reply in enumerate(done) if place != 3] == [202] * 19
+    assert isinstance(done[3], asyncio.CancelledError)
+    assert len(await here.rows(t.notice)) in {19, 20}
