@@ -21,9 +21,15 @@ BODY = {"category": "agreement", "channels": ["email"], "content": {"subject": "
 
 def settings(port: int) -> dict[str, str]:
     """The service's mail provider: the sink, which counts as an MX of the recipients' domain."""
-    return {"PROVIDERS__MAIL__KIND": "smtp", "PROVIDERS__MAIL__HOST": "127.0.0.1", "PROVIDERS__MAIL__PORT": str(port),
-            "PROVIDERS__MAIL__FROM_ADDRESS": "notices@example.com", "PROVIDERS__MAIL__HOST_IS": "recipient_mx",
-            "PROVIDERS__MAIL__TLS": "none", "PROVIDERS__MAIL__CONNECTIONS": "16"}
+    return {
+        "PROVIDERS__MAIL__KIND": "smtp",
+        "PROVIDERS__MAIL__HOST": "127.0.0.1",
+        "PROVIDERS__MAIL__PORT": str(port),
+        "PROVIDERS__MAIL__FROM_ADDRESS": "notices@example.com",
+        "PROVIDERS__MAIL__HOST_IS": "recipient_mx",
+        "PROVIDERS__MAIL__TLS": "none",
+        "PROVIDERS__MAIL__CONNECTIONS": "16",
+    }
 
 
 def _until_served(service: Service, count: int, limit_s: float) -> float:
@@ -62,7 +68,11 @@ def peer(database: str, count: int) -> tuple[float, float]:
     """The peer's dispatch alone, and enqueue with dispatch, in messages a second."""
     url = urlsplit(database)
     with sinks.running() as sink:
-        env = os.environ | {"PEER_DSN": f"{url.hostname} {url.port} {url.path[1:]} {url.username}", "SINK_PORT": str(sink.port), "N": str(count)}
+        env = os.environ | {
+            "PEER_DSN": f"{url.hostname} {url.port} {url.path[1:]} {url.username}",
+            "SINK_PORT": str(sink.port),
+            "N": str(count),
+        }
         command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("peer_post_office.py"))]
         subprocess.run([*command, "prepare"], env=env, check=True)
         began = time.monotonic()

@@ -31,7 +31,9 @@ def parts(count: int, database: Callable[[], str], *, with_peer: bool) -> dict[s
         "noticesvc, SQLite, API and worker": lambda: {"together": email.together(None, count)},
     }
     if with_peer:
-        made["django-post_office, PostgreSQL, 2 processes"] = lambda: dict(zip(("dispatch", "together"), email.peer(database(), count), strict=True))
+        made["django-post_office, PostgreSQL, 2 processes"] = lambda: dict(
+            zip(("dispatch", "together"), email.peer(database(), count), strict=True)
+        )
     return made
 
 
@@ -65,9 +67,15 @@ def main() -> None:
 
 def table(figures: dict[str, list[dict[str, float]]], command: str) -> str:
     """The figures as Markdown: medians, with the smallest and largest."""
-    lines = [f"## E-mail, {datetime.now(UTC):%Y-%m-%d}", "", f"`{command}` · {os.cpu_count()} cores, {platform.machine()}, "
-             f"Python {platform.python_version()} · e-mails of about 2 KB to Postfix's smtp-sink on loopback, commits flushed to disk", "",
-             "| | dispatch alone, messages/s | enqueue and dispatch together, messages/s |", "|---|---|---|"]
+    where = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    lines = [
+        f"## E-mail, {datetime.now(UTC):%Y-%m-%d}",
+        "",
+        f"`{command}` · {where} · e-mails of about 2 KB to Postfix's smtp-sink on loopback, commits flushed to disk",
+        "",
+        "| | dispatch alone, messages/s | enqueue and dispatch together, messages/s |",
+        "|---|---|---|",
+    ]
     for name, runs in figures.items():
         if runs:
             cells = [_cell([r[k] for r in runs if k in r]) for k in ("dispatch", "together")]
@@ -85,7 +93,9 @@ def write(text: str) -> None:
     old = RESULTS.read_text("utf-8") if RESULTS.exists() else "# Results\n\nFigures of one run may be compared with each other only.\n"
     sections = ("\n" + old).split("\n## ")
     kept = [s for s in sections[1:] if not ("## " + s).startswith(title)]
-    RESULTS.write_text(sections[0].strip("\n") + "\n\n" + "\n".join(("## " + s).strip("\n") + "\n" for s in kept) + ("\n" if kept else "") + text, "utf-8")
+    RESULTS.write_text(
+        sections[0].strip("\n") + "\n\n" + "\n".join(("## " + s).strip("\n") + "\n" for s in kept) + ("\n" if kept else "") + text, "utf-8"
+    )
 
 
 if __name__ == "__main__":

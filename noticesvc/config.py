@@ -165,8 +165,10 @@ class Settings(_Section):
         for name, provider in self.providers.items():
             limit = min(self.worker.lease_s / 2, self.worker.stop_grace_s)
             if provider.timeout_s >= limit:
-                msg = (f"providers.{name}.timeout_s = {provider.timeout_s:g} must be under half of worker.lease_s and under "
-                       f"worker.stop_grace_s, so under {limit:g}; lower it or raise those")
+                msg = (
+                    f"providers.{name}.timeout_s = {provider.timeout_s:g} must be under half of worker.lease_s and under "
+                    f"worker.stop_grace_s, so under {limit:g}; lower it or raise those"
+                )
                 raise ValueError(msg)
         return self
 
@@ -180,8 +182,8 @@ def load(file: Path, environment: Mapping[str, str] | None = None) -> Settings:
     try:
         data = tomllib.loads(file.read_text("utf-8"))
     except OSError as error:
-        msg = f"The configuration {file} cannot be read ({type(error).__name__}); name it with --config or NOTICESVC_CONFIG, or run `noticesvc init --dir DIR`."
-        raise ConfigurationError(msg) from None
+        raise ConfigurationError(f"The configuration {file} cannot be read ({type(error).__name__}); name it with --config or "
+                                 "NOTICESVC_CONFIG, or run `noticesvc init --dir DIR`.") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         msg = f"The configuration {file} is not TOML: {error}."
         raise ConfigurationError(msg) from None

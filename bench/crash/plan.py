@@ -18,7 +18,7 @@ CHANNELS = ("in_site", "sms", "email")
 
 @dataclass(frozen=True)
 class Plan:
-    """A run. `kills`: how often the service dies at least; `calls`: the most calls of a channel that may be in flight."""
+    """A run. `kills`: how often the service dies at least; `drain_s`: how long finishing may take after the last of them."""
 
     seed: int
     notices: int
@@ -30,6 +30,7 @@ class Plan:
     connections: int = 8
     recipients: int = 40
     drain_s: float = 90.0
+    proofs: int = 5
 
     def save(self, folder: Path) -> None:
         """Keep it in the run's folder."""
@@ -69,7 +70,7 @@ class Plan:
     def ends(self) -> list["End"]:
         """How each leg of the run ends: half of them while calls are in flight."""
         chance = random.Random(f"{self.seed} kills")
-        kinds = ["in flight", "any time", "in flight", "start-up", "in flight", "twice"]
+        kinds = ["in flight", "in flight", "any time", "start-up", "in flight", "twice"]
         return [End(kinds[i % len(kinds)], chance.randrange(2, 30), chance.random()) for i in range(self.kills)]
 
 

@@ -18,13 +18,14 @@ from typing import Any
 from bench.crash import lines, sinks, verdict
 from bench.crash.clients import Clients
 from bench.crash.lines import Lines
-from bench.crash.plan import CHANNELS, End, Plan
-from bench.crash.service import DidNotStart, Service, installed
+from bench.crash.plan import End, Plan
+from bench.crash.service import Service, installed
 from bench.crash.sinks import Sinks
 from bench.crash.verdict import Verdict
 
 ACCEPTED, KILLS = "accepted.log", "kills.log"
 _POLL_S = 0.005
+_ASK_AT_ONCE = 20
 _LONGEST_LEG_S = 15.0
 _FINISHED = {"delivered", "failed", "undeliverable", "cancelled", "expired"}
 
@@ -108,9 +109,11 @@ class _Run:
         _, document = await self.clients.get("/openapi.json")
         paths = document["paths"]
         reports = any(path.endswith("/callbacks") for path in paths)
+        self.say("waiting until everything is finished")
         accepted = lines.read(self.folder / ACCEPTED)
         by_id = {line["id"]: line for line in accepted}
         notices, unsettled = await self._settled(by_id, reports=reports)
+        self.say("counting")
         _, counts = await self.clients.get("/v1/notices/counts")
         verdict.accepted_once(found, accepted, self.plan.notices, counts["counts"]["total"])
         verdict.judge_states(found, notices, unsettled)
@@ -147,18 +150,18 @@ class _Run:
             if status == 200:
                 notices[notice_id] = body
         while waiting:
-            await asyncio.gather(*(look(i) for i in waiting))
+            # A few at a time: whoever asks for everything again and again keeps the service from its work.
+            asked = sorted(waiting)[:_ASK_AT_ONCE]
+            await asyncio.gather(*(look(i) for i in asked))
             reported = verdict.reported(lines.read(self.peers.sms_log)) if reports else set()
-            waiting = {i for i in waiting if i not in notices or not all(
-                d["state"] in _FINISHED or (d["channel"] == "sms" and d["state"] == "sent" and not reports)
-                or (accepted[i]["category"] == "commercial" and d["state"] == "unknown") for d in notices[i]["deliveries"])}
-            waiting |= {r.partition(".")[0] for r in reported - verdict.arrived(notices)} & accepted.keys()
+            late_reports = {r.partition(".")[0] for r in reported - verdict.arrived(notices)}
+            waiting -= {i for i in asked if i in notices and i not in late_reports and _finished(notices[i], reports=reports)}
             if time.monotonic() > until:
                 break
-            await asyncio.sleep(0.3)
-        late = [f"{i} {[(d['channel'], d['state']) for d in notices[i]['deliveries']] if i in notices else 'not found'}" for i in waiting]
+            await asyncio.sleep(0.1 if waiting.isdisjoint(asked) else 0.5)
         await asyncio.gather(*(look(i) for i in accepted))
-        return notices, late
+        return notices, [f"{i} {[(d['channel'], d['state']) for d in notices[i]['deliveries']] if i in notices else 'not found'}"
+                         for i in waiting if i not in notices or not _finished(notices[i], reports=reports)]
 
     async def _inbox(self, recipients: set[str]) -> Counter[str]:
         """How often each notice is in an inbox."""
@@ -184,11 +187,13 @@ class _Run:
 
     async def _proofs(self, found: Verdict, paths: dict[str, Any], ids: list[str]) -> None:
         """A sample of proofs verifies, where this version has proofs and the command that verifies them."""
+        if not self.plan.proofs:
+            return
         _, commands = await self.service.command("--help")
         if "/v1/notices/{notice_id}/proof" not in paths or "\n  verify " not in commands:
             return
         chance = random.Random(self.plan.seed)
-        for notice_id in chance.sample(ids, min(5, len(ids))):
+        for notice_id in chance.sample(ids, min(self.plan.proofs, len(ids))):
             status, bundle = await self.clients.get(f"/v1/notices/{notice_id}/proof?reason=soak")
             file = self.folder / f"{notice_id}.json"
             file.write_text(json.dumps(bundle, ensure_ascii=False))
@@ -206,4 +211,7 @@ class _Run:
         return ["--log-key", key.strip().splitlines()[0]] if status == 200 and "--log-key" in usage else []
 
 
-__all__ = ["CHANNELS", "DidNotStart", "run"]
+def _finished(notice: dict[str, Any], *, reports: bool) -> bool:
+    """Whether nothing more is to come: a commercial message of unknown outcome waits for days, and is not sent again."""
+    return all(d["state"] in _FINISHED or (d["channel"] == "sms" and d["state"] == "sent" and not reports)
+               or (notice["category"] == "commercial" and d["state"] == "unknown") for d in notice["deliveries"])

@@ -73,10 +73,14 @@ def result_before_commit() -> None:
     Database.write = late  # type: ignore[method-assign]
 
 
-def no_journal_and_no_leases() -> None:
-    """Nothing is written before a call, and whoever claims takes what others hold."""
+def no_journal() -> None:
+    """Nothing is written before a call or after it."""
     journal.Journal.start = lambda *_: None  # type: ignore[method-assign]
     journal.Journal.answer = lambda *_: None  # type: ignore[method-assign]
+
+
+def no_leases() -> None:
+    """Whoever claims takes what others hold."""
     claim._lapsed = lambda tx, owner, now: or_(t.delivery.c.lease_until.is_(None), t.delivery.c.lease_until.is_not(None))
 
 

@@ -9,11 +9,10 @@ import contextlib
 import os
 import signal
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import tomllib
 
 from tests.support.postgres import free_port
 

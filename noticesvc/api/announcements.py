@@ -29,5 +29,6 @@ async def list_announcements(call: Call) -> Any:
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", "/v1/announcements", post_announcement, "Publish an announcement", ("notices:write",), body=PostAnnouncement,
              reply=Announcement, status=201),
-    Endpoint("GET", "/v1/announcements", list_announcements, "Live announcements, the newest first", query=PageQuery, reply=Announcements),
+    Endpoint("GET", "/v1/announcements", list_announcements, "Live announcements, the newest first", query=PageQuery, reply=Announcements,
+             errors=(503,)),
 )

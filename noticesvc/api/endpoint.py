@@ -37,6 +37,8 @@ class Endpoint:
     raw_body: bool = False
     reply_media_type: str = "application/json"
     inbox_token: bool = False  # an inbox token opens it too
+    also: tuple[tuple[int, type[BaseModel]], ...] = ()  # other successes and what they answer
+    headers: tuple[tuple[str, str], ...] = ()  # request headers of this endpoint alone, and what they are for
     errors: tuple[int, ...] = ()  # statuses beside those that follow from the rest
 
     def route(self) -> Route:

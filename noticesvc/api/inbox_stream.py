@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import structlog
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from noticesvc.api import access
 from noticesvc.api.context import Call, House
@@ -76,11 +76,13 @@ class Watch:
             await asyncio.sleep(_SETTLE_S)
 
 
-async def stream(call: Call) -> StreamingResponse:
+async def stream(call: Call) -> Response:
     """The unread count and new messages, at the start and at every change."""
     subject_id = await call.read(inbox.subject_of, call.access, recipient_id_of(call.request))
-    return StreamingResponse(_events(call, subject_id), media_type="text/event-stream",
-                             headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if call.request.method == "HEAD":  # a body that nobody reads must not run
+        return Response(headers=headers, media_type="text/event-stream")
+    return StreamingResponse(_events(call, subject_id), media_type="text/event-stream", headers=headers)
 
 
 def _watch(call: Call) -> Watch:

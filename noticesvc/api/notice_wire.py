@@ -6,7 +6,7 @@ Sizes: subject 250 characters on one line, body 256 KiB, SMS text 1,000 characte
 import hashlib
 import json
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import msgspec
 from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema
@@ -146,17 +146,18 @@ class PostBatch(wire.Wire):
     def model_validate_json(cls, json_data: str | bytes | bytearray, **_more: Any) -> Self:
         """Only the frame is judged here; `notices` then holds each as plain JSON. The schema above describes them."""
         try:
-            read = json.loads(json_data if isinstance(json_data, str) else bytes(json_data).decode(), parse_int=_whole, parse_constant=_no_number)
+            text = json_data if isinstance(json_data, str) else bytes(json_data).decode()
+            read = json.loads(text, parse_int=_whole, parse_constant=_no_number)
         except (ValueError, RecursionError):
             raise MalformedInput("The body is not JSON in UTF-8, or nested too deeply.") from None
         items = read.get("notices") if isinstance(read, dict) else None
-        faults = [Fault(wire.pointer((name,)), "is no member of this object") for name in read if name != "notices"] if items is not None else []
+        others = [] if items is None else [name for name in read if name != "notices"]
+        faults = [Fault(wire.pointer((name,)), "is no member of this object") for name in others]
         if not isinstance(items, list) or not 1 <= len(items) <= MOST_IN_BATCH:
             faults.append(Fault("/notices", f"must be a list of 1 to {MOST_IN_BATCH} notices"))
         if faults:
             raise InputError("The body does not have the form that this route takes.", tuple(faults[:50]))
-        made: Any = cls.model_construct(notices=items)
-        return made  # type: ignore[no-any-return]
+        return cast("Self", cls.model_construct(notices=cast("list[BatchItem]", items)))
 
 
 class PutTemplate(wire.Wire):
@@ -216,6 +217,34 @@ class AcceptedNotice(wire.Wire):
     state: Literal["queued"]
     accepted_at: wire.Instant
     recipient_id: str
+    warnings: list[str]
+
+
+class DryContact(wire.Wire):
+    """The contact that a channel would use now; in-site it is the account."""
+
+    channel: Channel
+    contact_id: str | None
+    address_masked: str | None
+    confirmation: Literal["confirmed", "identified", "unknown"]
+    effective_from: wire.Instant
+    state: Literal["usable", "invalid"]
+
+
+class DryDeadline(wire.Wire):
+    """A deadline as it would be if service were complete at once."""
+
+    kind: Literal["response", "appeal", "effective"]
+    ends_at: wire.Instant
+    provisional: bool
+
+
+class DryRun(wire.Wire):
+    """What the notice would be; `texts` by channel, the SMS with a link as long as a real one."""
+
+    contacts: list[DryContact]
+    texts: dict[Channel, str]
+    deadlines: list[DryDeadline]
     warnings: list[str]
 
 

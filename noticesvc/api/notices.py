@@ -15,6 +15,7 @@ from noticesvc.api.notice_wire import (
     BatchItem,
     BatchReply,
     CountsReply,
+    DryRun,
     NoticeFilter,
     NoticeQuery,
     PostBatch,
@@ -137,6 +138,7 @@ _ALL = "/v1/notices"
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", _ALL, post_notice, "Accept a notice", _WRITE, body=PostNotice, query=PostQuery, reply=AcceptedNotice, status=202,
+             also=((200, DryRun),), headers=(("Idempotency-Key", "1 to 255 visible characters: the same key and body are one notice."),),
              errors=(409,)),
     Endpoint("GET", _ALL, list_notices, "Notices, the newest first", _READ, query=NoticeQuery, reply=NoticePage),
     Endpoint("POST", f"{_ALL}/batch", post_batch, "Accept up to 1,000 notices", _WRITE, body=PostBatch, reply=BatchReply,

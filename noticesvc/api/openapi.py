@@ -40,7 +40,7 @@ def document(endpoints: Iterable[Endpoint], software: str, server_url: str) -> d
     """The document for these endpoints."""
     made = tuple(endpoints)
     taken = {model for e in made for model in (e.body, e.query) if model is not None}
-    given = {e.reply for e in made if e.reply is not None}
+    given = {e.reply for e in made if e.reply is not None} | {model for e in made for _, model in e.also}
     names, definitions = models_json_schema(
         [*((m, "validation") for m in sorted(taken, key=_named)), *((m, "serialization") for m in sorted(given, key=_named))],
         ref_template=_REF)
@@ -81,6 +81,8 @@ def _operation(endpoint: Endpoint, names: Any, schemas: dict[str, Any]) -> dict[
         made["description"] = f"{made.get('description', '')} Needs the scope {' or '.join(endpoint.scopes)}.".strip()
         made["security"] = [{"key": []}, *([{"inboxToken": []}] if endpoint.inbox_token else [])]
     parameters = [*_path_parameters(endpoint.path), *_query_parameters(endpoint, names, schemas)]
+    parameters += [{"name": name, "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
+                   for name, text in endpoint.headers]
     if parameters:
         made["parameters"] = parameters
     if endpoint.body is not None:
@@ -131,6 +133,8 @@ def _responses(endpoint: Endpoint, names: Any) -> dict[str, Any]:
         schema = dict(names[endpoint.reply, "serialization"]) if endpoint.reply is not None else {}
         success["content"] = {endpoint.reply_media_type: {"schema": schema}}
     made: dict[str, Any] = {str(endpoint.status): success}
+    for status, model in endpoint.also:
+        made[str(status)] = {"description": "Done", "content": {"application/json": {"schema": dict(names[model, "serialization"])}}}
     for status in sorted(_problems(endpoint)):
         made[str(status)] = {"$ref": f"#/components/responses/{_response_name(status)}"}
     return made

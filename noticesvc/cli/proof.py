@@ -92,7 +92,7 @@ def _reader(read: Callable[..., Any], assemble: Callable[..., Any], about: tuple
         until = asyncio.get_running_loop().time() + _PATIENCE_S
         while (made := await database.read(assemble, world, reading)) is None:
             if asyncio.get_running_loop().time() > until:
-                raise UnavailableError(f"No checkpoint was signed within {_PATIENCE_S:.0f} s: start `noticesvc serve`, whose worker signs them.")
+                raise UnavailableError(f"No checkpoint was signed within {_PATIENCE_S:.0f} s: start `noticesvc serve`, which signs them.")
             await asyncio.sleep(_POLL_S)
         return made
     return run

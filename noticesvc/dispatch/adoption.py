@@ -39,13 +39,15 @@ async def _adopt(database: Database, world: World, schedule: Schedule, found: jo
     4. The dead worker's other claims are free again.
     """
     answers = {f"{a.notice_id}.{a.channel}.{a.number}": a for a in found.answered(world.system_key)}
-    ended = list(answers.values()) + [_unknown(reference, started) for reference, started in found.starts.items() if reference not in answers]
+    ended = list(answers.values()) + [
+        _unknown(reference, started) for reference, started in found.starts.items() if reference not in answers
+    ]
     for i in range(0, len(ended), _CHUNK):
-        part = ended[i:i + _CHUNK]
+        part = ended[i : i + _CHUNK]
         await database.write(record, world, schedule, part, [0.0] * len(part))
     unsent = await database.read(_unanswered, found.worker)
     for i in range(0, len(unsent), _CHUNK):
-        part = unsent[i:i + _CHUNK]
+        part = unsent[i : i + _CHUNK]
         await database.write(record, world, schedule, part, [0.0] * len(part))
     await database.write(_free, found.worker)
     log.info("journal adopted", worker=found.worker, answers=len(answers), unknown=len(ended) - len(answers), not_sent=len(unsent))

@@ -4,17 +4,15 @@ An event is due again before it is posted, so that a crash between answer and co
 """
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import random
 
 import httpx
 import structlog
 from httpx_aiohttp import AiohttpTransport
+from standardwebhooks import Webhook
 
 from noticesvc.dispatch.loop import Loop
-from noticesvc.domain import retry
+from noticesvc.domain import instant, retry
 from noticesvc.errors import ConfigurationError
 from noticesvc.operations import events
 from noticesvc.operations.world import World
@@ -31,11 +29,9 @@ class Events:
 
     def __init__(self, database: Database, world: World, url: str, secret: str) -> None:
         try:
-            self._key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-        except ValueError:
-            self._key = b""
-        if not self._key:
-            raise ConfigurationError("events.secret must be `whsec_` and base64 (Standard Webhooks); an events.url needs one.")
+            self._webhook = Webhook(secret)
+        except Exception:
+            raise ConfigurationError("events.secret must be `whsec_` and base64 (Standard Webhooks); an events.url needs one.") from None
         self._database, self._world, self._url = database, world, url
         self._client: httpx.AsyncClient | None = None
         self._random = random.SystemRandom()
@@ -67,12 +63,12 @@ class Events:
 
     async def _post(self, event: events.Outgoing) -> bool:
         assert self._client is not None  # noqa: S101 (made in start)
-        stamp = str(self._database.sources.clock() // 1_000_000)
-        signature = hmac.digest(self._key, f"{event.id}.{stamp}.".encode() + event.body, hashlib.sha256)
+        now = instant.from_micros(self._database.sources.clock())
+        signature = self._webhook.sign(event.id, now, event.body.decode())
         try:
             answer = await self._client.post(self._url, content=event.body, headers={
-                "content-type": "application/json", "webhook-id": event.id, "webhook-timestamp": stamp,
-                "webhook-signature": "v1," + base64.b64encode(signature).decode()})
+                "content-type": "application/json", "webhook-id": event.id, "webhook-timestamp": str(int(now.timestamp())),
+                "webhook-signature": signature})
         except (httpx.HTTPError, OSError) as error:
             log.warning("an event was not taken", error=type(error).__name__)
             return False

@@ -24,6 +24,7 @@ from noticesvc.storage.election import Election
 log = structlog.get_logger()
 REST_S = 0.08  # between two checkpoints under load; never more than a quarter of max_delay_s
 POLL_S = 0.5
+FIRST_S = 5.0  # how long a start waits for the first checkpoint of a new ledger
 STAND_S = 1.0  # between two tries to be elected, and between two signs of life
 
 
@@ -40,7 +41,7 @@ class Sequencer:
         self._epoch: int | None = None
         self._last: Checkpoint | None = None
         self._beaten_at = 0.0
-        self._woken, self._stopping = asyncio.Event(), asyncio.Event()
+        self._woken, self._stopping, self._signed = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._copy_fails = False
         self.mismatch: str | None = None
@@ -63,6 +64,13 @@ class Sequencer:
         await self._database.write(sequence.found, self._signer)
         await self._check()
         self._task = asyncio.create_task(self._run(), name="sequencer")
+        if not await self._database.read(ledger_reading.has_checkpoint):
+            # A new ledger: there should be a checkpoint, if only of the empty tree, before anybody is told `ready`.
+            try:
+                async with asyncio.timeout(FIRST_S):
+                    await self._signed.wait()
+            except TimeoutError:
+                log.warning("no first checkpoint yet")
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Sequence what is left, if in office, within `grace_s`; give the office up and end. Workers end before."""
@@ -148,6 +156,7 @@ class Sequencer:
             self._woken.clear()
             done = await self._database.write(sequence.sequence, self._signer, self._owner, self._epoch, self._last, self._batch)
             waiting, self._last = done.waiting, done.checkpoint
+            self._signed.set()
             await self._write_copy(done.note)
             await self._beat()
 

@@ -42,8 +42,12 @@ class Worker:
         self._settings, self._database, self._world, self._providers = settings, database, world, providers
         self.id = database.sources.new_id()
         s = settings.worker
-        self._schedule = Schedule(s.retry_first_s, s.retry_max_s, s.reconcile_after_s,
-                                  {n: p.max_retry_s for n, p in providers.items() if p.max_retry_s is not None})
+        self._schedule = Schedule(
+            s.retry_first_s,
+            s.retry_max_s,
+            s.reconcile_after_s,
+            {n: p.max_retry_s for n, p in providers.items() if p.max_retry_s is not None},
+        )
         self._pacing = Pacing(providers, settings.providers)
         self._claims: deque[Claim] = deque()
         self._doubtful: list[Claim] = []  # their seal failed, and may have been committed all the same
@@ -64,7 +68,12 @@ class Worker:
         folder = self._settings.path(self._settings.worker.journal_dir)
         self._journal = Journal(folder, self.id, self._world.system_key)
         await adoption.adopt_all(self._database, self._world, self._schedule, folder, self._journal.path)
-        for name, once in (("claim", self._claim_and_start), ("in-site", self._deliver_in_site), ("renew", self._renew), ("adopt", self._adopt)):
+        for name, once in (
+            ("claim", self._claim_and_start),
+            ("in-site", self._deliver_in_site),
+            ("renew", self._renew),
+            ("adopt", self._adopt),
+        ):
             self._tasks.append(asyncio.create_task(self._forever(once), name=f"worker-{name}"))
         self._recorder = asyncio.create_task(self._record_forever(), name="worker-record")
 
@@ -93,7 +102,9 @@ class Worker:
 
     def faults(self) -> dict[str, str]:
         """Loops that ended although nobody asked them to."""
-        dead = [task.get_name() for task in [*self._tasks, *([self._recorder] if self._recorder else [])] if task.done() and not self._stopping]
+        dead = [
+            task.get_name() for task in [*self._tasks, *([self._recorder] if self._recorder else [])] if task.done() and not self._stopping
+        ]
         return {"worker": f"The loop {dead[0]} has ended; restart the process."} if dead else {}
 
     async def _forever(self, once: Callable[[], Awaitable[None]]) -> None:
@@ -219,16 +230,30 @@ class Worker:
                 await self._database.write(record.record, self._world, self._schedule, batch, [self._random.random() for _ in batch])
                 pause = 0.05
             except Exception as error:
-                self._answers.extendleft(reversed(batch))
+                if isinstance(error, UnavailableError) or len(batch) == 1:
+                    self._answers.extend(batch)
+                else:
+                    await self._record_singly(batch)  # one that cannot be recorded must not hold up the others
                 if not isinstance(error, UnavailableError):
                     log.error("answers cannot be recorded", error=type(error).__name__, exc_info=True)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
                 continue
-            for answer in batch:
-                self._held.pop((answer.notice_id, answer.channel), None)
-            if self._journal is not None:
-                self._journal.committed([f"{a.notice_id}.{a.channel}.{a.number}" for a in batch])
+            self._recorded(batch)
+
+    async def _record_singly(self, batch: list[Answer]) -> None:
+        for answer in batch:
+            try:
+                await self._database.write(record.record, self._world, self._schedule, [answer], [self._random.random()])
+                self._recorded([answer])
+            except Exception:
+                self._answers.append(answer)  # it stays in hand and in the journal
+
+    def _recorded(self, batch: list[Answer]) -> None:
+        for answer in batch:
+            self._held.pop((answer.notice_id, answer.channel), None)
+        if self._journal is not None:
+            self._journal.committed([f"{a.notice_id}.{a.channel}.{a.number}" for a in batch])
 
     # --- the other loops ----------------------------------------------------------------------------------------------
 
@@ -243,7 +268,7 @@ class Worker:
         await asyncio.sleep(lease_s / 4)
         held = list(self._held)
         for i in range(0, len(held), 500):
-            part = held[i:i + 500]
+            part = held[i : i + 500]
             began = time.monotonic()
             kept = await self._database.write(claim.renew, self.id, part, lease_s)
             for key in part:

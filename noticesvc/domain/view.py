@@ -140,9 +140,9 @@ def deadlines(facts: NoticeFacts, result: Result) -> list[dict[str, Any]]:
     if facts.effective_at is not None:
         found.append({"kind": "effective", "ends_at": text(facts.effective_at), "provisional": False})
     own = result.independent
-    for fact in facts.deadlines:
-        if own is not None and fact.evidence_id == own.evidence_id:
-            found.append({"kind": fact.kind, "ends_at": text(fact.ends_at), "provisional": fact.without_data or own.provisional})
+    if own is not None:
+        found += [{"kind": fact.kind, "ends_at": text(fact.ends_at), "provisional": fact.without_data or own.provisional}
+                  for fact in facts.deadlines if fact.evidence_id == own.evidence_id]
     return found
 
 

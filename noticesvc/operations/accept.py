@@ -174,7 +174,8 @@ def _claim_keys(tx: Tx, requests: Sequence[tuple[Access, NoticeRequest]], prepar
     tx.insert_new(t.idempotency, rows)
     ours = {row["notice_id"] for row in rows}
     there = tx.execute(select(t.idempotency.c.key_id, t.idempotency.c.key_hash, t.idempotency.c.notice_id).where(
-        tx.within(t.idempotency.c.key_id, {row["key_id"] for row in rows}), tx.within(t.idempotency.c.key_hash, [row["key_hash"] for row in rows])))
+        tx.within(t.idempotency.c.key_id, {row["key_id"] for row in rows}),
+        tx.within(t.idempotency.c.key_hash, [row["key_hash"] for row in rows])))
     claimed = {(row.key_id, row.key_hash) for row in there if row.notice_id in ours}
     lost = [i for i, name in names.items() if name not in claimed]
     if lost:

@@ -27,8 +27,12 @@ def join(tx: Tx, world: World, contents: Sequence[Content], effective: Mapping[s
         return {}
     index = {world.vault.index("announcement", sha256): sha256 for sha256 in wanted}
     for _ in range(2):
-        live = {index[row.content_index]: row.id for row in tx.execute(select(t.announcement.c.id, t.announcement.c.content_index).where(
-            tx.within(t.announcement.c.content_index, list(index))))}
+        live = {
+            index[row.content_index]: row.id
+            for row in tx.execute(
+                select(t.announcement.c.id, t.announcement.c.content_index).where(tx.within(t.announcement.c.content_index, list(index)))
+            )
+        }
         missing = [sha256 for sha256 in wanted if sha256 not in live]
         if not missing:
             break
@@ -47,8 +51,12 @@ def publish(tx: Tx, world: World, subject: str, body: str, effective_at: int | N
 
 def listed(tx: Tx, world: World, limit: int, after: str | None) -> tuple[list[dict[str, Any]], str | None]:
     """Newest first."""
-    statement = select(t.announcement, t.content.c.sealed).join(t.content, t.content.c.id == t.announcement.c.content_id).order_by(
-        t.announcement.c.id.desc()).limit(limit + 1)
+    statement = (
+        select(t.announcement, t.content.c.sealed)
+        .join(t.content, t.content.c.id == t.announcement.c.content_id)
+        .order_by(t.announcement.c.id.desc())
+        .limit(limit + 1)
+    )
     rows = tx.execute(statement if after is None else statement.where(t.announcement.c.id < after)).all()
     items = [_shown(row, from_json(json.loads(unpacked(world, row)["content"].value))) for row in rows[:limit]]
     return items, rows[limit - 1].id if len(rows) > limit else None
@@ -65,43 +73,101 @@ def arrive(unit: Unit, contents: Mapping[str, str]) -> None:
     Intent, answer and arrival stand in one entry.
     """
     tx, recorder, attempts = unit.tx, Recorder(unit), []
-    rows = tx.execute(select(t.delivery).where(tx.within(t.delivery.c.notice_id, list(contents)), t.delivery.c.channel == "announcement")).all()
+    rows = tx.execute(
+        select(t.delivery).where(tx.within(t.delivery.c.notice_id, list(contents)), t.delivery.c.channel == "announcement")
+    ).all()
     for one in rows:
         notice = unit.notices[one.notice_id]
         intended = tx.new_id()
-        new = NewEvidence(notice_id=one.notice_id, delivery_id=one.id, channel="announcement", attempt=1, kind="arrived", source="announcement",
-                          observed_at=tx.now, carries="full", authenticated_by="own-system", content_sha256=contents[one.notice_id])
+        new = NewEvidence(
+            notice_id=one.notice_id,
+            delivery_id=one.id,
+            channel="announcement",
+            attempt=1,
+            kind="arrived",
+            source="announcement",
+            observed_at=tx.now,
+            carries="full",
+            authenticated_by="own-system",
+            content_sha256=contents[one.notice_id],
+        )
         recorder.record("attempt.answered", new, single_entry(intended, notice["acceptance_id"], None, []), answer=True)
         last = recorder.rows[-1]
-        attempts.append({"notice_id": one.notice_id, "channel": "announcement", "number": 1, "provider": None, "contact_id": None,
-                         "intended_at": tx.now, "evidence_id": intended, "confirmation": None, "contact_effective_from": None,
-                         "entry_batch": last["entry_batch"], "entry_offset": last["entry_offset"]})
+        attempts.append(
+            {
+                "notice_id": one.notice_id,
+                "channel": "announcement",
+                "number": 1,
+                "provider": None,
+                "contact_id": None,
+                "intended_at": tx.now,
+                "evidence_id": intended,
+                "confirmation": None,
+                "contact_effective_from": None,
+                "entry_batch": last["entry_batch"],
+                "entry_offset": last["entry_offset"],
+            }
+        )
     tx.insert(t.attempt, attempts)
     recorder.save()
 
 
 def single_entry(intended_id: str, acceptance_id: str | None, effective_from: int | None, overrode: list[str]) -> dict[str, Any]:
     """The members of an `attempt.answered` that holds intent and arrival in one entry (own channels)."""
-    return {"outcome": "arrived", "intended_id": intended_id, "acceptance_id": acceptance_id, "overrode": overrode,
-            "contact_effective_from": at(effective_from), "contact_effective_to": None, "contact": None, "message_sha256": None}
+    return {
+        "outcome": "arrived",
+        "intended_id": intended_id,
+        "acceptance_id": acceptance_id,
+        "overrode": overrode,
+        "contact_effective_from": at(effective_from),
+        "contact_effective_to": None,
+        "contact": None,
+        "message_sha256": None,
+    }
 
 
 def _publish(tx: Tx, world: World, content: Content, effective_at: int | None) -> None:
     content_id, announcement_id = tx.new_id(), tx.new_id()
     insert = postgresql.insert(t.announcement) if tx.postgresql else sqlite.insert(t.announcement)
-    done = tx.execute(insert.values(
-        id=announcement_id, content_id=content_id, content_index=world.vault.index("announcement", content.sha256),
-        published_at=tx.now, effective_at=effective_at).on_conflict_do_nothing().returning(t.announcement.c.id)).all()
+    done = tx.execute(
+        insert.values(
+            id=announcement_id,
+            content_id=content_id,
+            content_index=world.vault.index("announcement", content.sha256),
+            published_at=tx.now,
+            effective_at=effective_at,
+        )
+        .on_conflict_do_nothing()
+        .returning(t.announcement.c.id)
+    ).all()
     if not done:
         return  # another process published it meanwhile
     committed, opened = openings.commit({"content": content.to_json(), "content_sha256": content.sha256}, tx.salt)
     shared = tx.append("content.shared", {"content_id": content_id, **committed})
-    tx.insert(t.content, [{"id": content_id, "subject_id": None, **shared.columns,
-                           "sealed": world.system_key.seal(openings.pack(opened), f"content:{content_id}")}])
-    ref = tx.append("announcement.published", {"announcement_id": announcement_id, "content_id": content_id, "effective_at": at(effective_at)})
+    tx.insert(
+        t.content,
+        [
+            {
+                "id": content_id,
+                "subject_id": None,
+                **shared.columns,
+                "sealed": world.system_key.seal(openings.pack(opened), f"content:{content_id}"),
+            }
+        ],
+    )
+    ref = tx.append(
+        "announcement.published", {"announcement_id": announcement_id, "content_id": content_id, "effective_at": at(effective_at)}
+    )
     tx.execute(t.announcement.update().where(t.announcement.c.id == announcement_id).values(**ref.columns))
 
 
 def _shown(row: Any, content: Content) -> dict[str, Any]:
-    return {"id": row.id, "subject": content.subject, "body": content.body, "body_html": html(content.body), "content_sha256": content.sha256,
-            "published_at": at(row.published_at), "effective_at": at(row.effective_at)}
+    return {
+        "id": row.id,
+        "subject": content.subject,
+        "body": content.body,
+        "body_html": html(content.body),
+        "content_sha256": content.sha256,
+        "published_at": at(row.published_at),
+        "effective_at": at(row.effective_at),
+    }

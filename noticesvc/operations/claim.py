@@ -52,33 +52,79 @@ def _lapsed(tx: Tx, owner: str, now: int) -> ColumnElement[bool]:
 def claim(tx: Tx, owner: str, limit: int, lease_s: float) -> list[Claim]:
     """Claim up to `limit` due deliveries that go through providers, urgent ones first; others skip what is locked."""
     now, d = lease_now(tx), t.delivery.c
-    due = select(d.notice_id, d.channel, d.lease_owner.label("held_by"), d.lease_until.label("lapsed_at")).where(
-        d.state.in_(("pending", "unknown")), d.due_at <= tx.now, d.channel.in_(CALLED), _lapsed(tx, owner, now),
-    ).order_by(d.priority, d.due_at).limit(limit).with_for_update(skip_locked=True).cte("due")
-    rows = tx.execute(update(t.delivery).where(d.notice_id == due.c.notice_id, d.channel == due.c.channel).values(
-        lease_owner=owner, lease_until=now + int(lease_s * 1_000_000),
-    ).returning(d.notice_id, d.channel, d.id, d.subject_id, d.state, d.attempts, d.priority, d.due_at, due.c.held_by, due.c.lapsed_at)).all() \
-        if tx.postgresql else _claim_sqlite(tx, due, owner, now + int(lease_s * 1_000_000))
+    due = (
+        select(d.notice_id, d.channel, d.lease_owner.label("held_by"), d.lease_until.label("lapsed_at"))
+        .where(
+            d.state.in_(("pending", "unknown")),
+            d.due_at <= tx.now,
+            d.channel.in_(CALLED),
+            _lapsed(tx, owner, now),
+        )
+        .order_by(d.priority, d.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    rows = (
+        tx.execute(
+            update(t.delivery)
+            .where(d.notice_id == due.c.notice_id, d.channel == due.c.channel)
+            .values(
+                lease_owner=owner,
+                lease_until=now + int(lease_s * 1_000_000),
+            )
+            .returning(
+                d.notice_id, d.channel, d.id, d.subject_id, d.state, d.attempts, d.priority, d.due_at, due.c.held_by, due.c.lapsed_at
+            )
+        ).all()
+        if tx.postgresql
+        else _claim_sqlite(tx, due, owner, now + int(lease_s * 1_000_000))
+    )
     if not rows:
         return []
     numbers = {(r.notice_id, r.channel): r.attempts + 1 for r in rows}
-    begun = {(a.notice_id, a.channel): a.number for a in tx.execute(select(
-        t.attempt.c.notice_id, t.attempt.c.channel, t.attempt.c.number).where(
-        tx.within(t.attempt.c.notice_id, {r.notice_id for r in rows if r.held_by is not None or r.attempts})))
-        if numbers.get((a.notice_id, a.channel)) == a.number}
+    begun = {
+        (a.notice_id, a.channel): a.number
+        for a in tx.execute(
+            select(t.attempt.c.notice_id, t.attempt.c.channel, t.attempt.c.number).where(
+                tx.within(t.attempt.c.notice_id, {r.notice_id for r in rows if r.held_by is not None or r.attempts})
+            )
+        )
+        if numbers.get((a.notice_id, a.channel)) == a.number
+    }
     rows = sorted(rows, key=lambda r: (r.priority, r.due_at))
-    return [Claim(r.notice_id, r.channel, r.id, r.subject_id, r.state, r.attempts, r.due_at, r.held_by, r.lapsed_at,
-                  begun.get((r.notice_id, r.channel))) for r in rows]
+    return [
+        Claim(
+            r.notice_id,
+            r.channel,
+            r.id,
+            r.subject_id,
+            r.state,
+            r.attempts,
+            r.due_at,
+            r.held_by,
+            r.lapsed_at,
+            begun.get((r.notice_id, r.channel)),
+        )
+        for r in rows
+    ]
 
 
 def _claim_sqlite(tx: Tx, due: Any, owner: str, until: int) -> Sequence[Any]:
     """The same in two statements: SQLite's RETURNING cannot name the table that an UPDATE reads from."""
     d = t.delivery.c
-    rows = tx.execute(select(d.notice_id, d.channel, d.id, d.subject_id, d.state, d.attempts, d.priority, d.due_at, due.c.held_by,
-                             due.c.lapsed_at).join(due, and_(d.notice_id == due.c.notice_id, d.channel == due.c.channel))).all()
+    rows = tx.execute(
+        select(d.notice_id, d.channel, d.id, d.subject_id, d.state, d.attempts, d.priority, d.due_at, due.c.held_by, due.c.lapsed_at).join(
+            due, and_(d.notice_id == due.c.notice_id, d.channel == due.c.channel)
+        )
+    ).all()
     if rows:
-        tx.execute(update(t.delivery).where(d.notice_id == bindparam("v_notice"), d.channel == bindparam("v_channel")).values(
-            lease_owner=owner, lease_until=until), [{"v_notice": r.notice_id, "v_channel": r.channel} for r in rows])
+        tx.execute(
+            update(t.delivery)
+            .where(d.notice_id == bindparam("v_notice"), d.channel == bindparam("v_channel"))
+            .values(lease_owner=owner, lease_until=until),
+            [{"v_notice": r.notice_id, "v_channel": r.channel} for r in rows],
+        )
     return rows
 
 
@@ -87,19 +133,31 @@ def renew(tx: Tx, owner: str, held: Collection[tuple[str, str]], lease_s: float)
     if not held:
         return set()
     d = t.delivery.c
-    kept = {(r.notice_id, r.channel) for r in tx.execute(update(t.delivery).where(
-        tx.within(d.notice_id, {n for n, _ in held}), d.lease_owner == owner).values(
-        lease_until=lease_now(tx) + int(lease_s * 1_000_000)).returning(d.notice_id, d.channel))}
+    kept = {
+        (r.notice_id, r.channel)
+        for r in tx.execute(
+            update(t.delivery)
+            .where(tx.within(d.notice_id, {n for n, _ in held}), d.lease_owner == owner)
+            .values(lease_until=lease_now(tx) + int(lease_s * 1_000_000))
+            .returning(d.notice_id, d.channel)
+        )
+    }
     return kept & set(held)
 
 
 def release(tx: Tx, owner: str, held: Collection[tuple[str, str]]) -> None:
     """Give deliveries back unsent."""
     if held:
-        tx.execute(update(t.delivery).where(
-            t.delivery.c.notice_id == bindparam("v_notice"), t.delivery.c.channel == bindparam("v_channel"),
-            t.delivery.c.lease_owner == bindparam("v_owner")).values(lease_owner=None, lease_until=None),
-            [{"v_notice": n, "v_channel": c, "v_owner": owner} for n, c in sorted(held)])
+        tx.execute(
+            update(t.delivery)
+            .where(
+                t.delivery.c.notice_id == bindparam("v_notice"),
+                t.delivery.c.channel == bindparam("v_channel"),
+                t.delivery.c.lease_owner == bindparam("v_owner"),
+            )
+            .values(lease_owner=None, lease_until=None),
+            [{"v_notice": n, "v_channel": c, "v_owner": owner} for n, c in sorted(held)],
+        )
         tx.wake("dispatch")
 
 
@@ -109,16 +167,36 @@ def postpone(tx: Tx, owner: str, claims: Collection[tuple[Claim, int]]) -> None:
     One that was adopted since it was claimed is nobody's any more, and stays as the journal left it.
     """
     if claims:
-        tx.execute(update(t.delivery).where(
-            t.delivery.c.notice_id == bindparam("v_notice"), t.delivery.c.channel == bindparam("v_channel"),
-            t.delivery.c.lease_owner == bindparam("v_holder")).values(
-            lease_owner=bindparam("v_owner"), lease_until=bindparam("v_until"), due_at=bindparam("v_due")),
-            [{"v_notice": c.notice_id, "v_channel": c.channel, "v_holder": owner, "v_owner": c.held_by, "v_until": c.lapsed_at, "v_due": due}
-             for c, due in claims])
+        tx.execute(
+            update(t.delivery)
+            .where(
+                t.delivery.c.notice_id == bindparam("v_notice"),
+                t.delivery.c.channel == bindparam("v_channel"),
+                t.delivery.c.lease_owner == bindparam("v_holder"),
+            )
+            .values(lease_owner=bindparam("v_owner"), lease_until=bindparam("v_until"), due_at=bindparam("v_due")),
+            [
+                {
+                    "v_notice": c.notice_id,
+                    "v_channel": c.channel,
+                    "v_holder": owner,
+                    "v_owner": c.held_by,
+                    "v_until": c.lapsed_at,
+                    "v_due": due,
+                }
+                for c, due in claims
+            ],
+        )
 
 
 def held_by(tx: Tx, owner: str) -> list[tuple[str, str]]:
     """The deliveries that a (dead) worker still holds."""
     d = t.delivery.c
-    return [(r.notice_id, r.channel) for r in tx.execute(select(d.notice_id, d.channel).where(
-        d.state.in_(("pending", "unknown")), d.due_at.is_not(None), d.lease_owner == literal(owner, t.Id)))]
+    return [
+        (r.notice_id, r.channel)
+        for r in tx.execute(
+            select(d.notice_id, d.channel).where(
+                d.state.in_(("pending", "unknown")), d.due_at.is_not(None), d.lease_owner == literal(owner, t.Id)
+            )
+        )
+    ]

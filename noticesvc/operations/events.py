@@ -27,9 +27,15 @@ def notice(unit: Unit, row: dict[str, Any], type_: str, weighing: view.Weighing)
         return
     shown = weighing.result.to_json()
     sealed = unpack(key.open(row["sealed"], f"notice:{row['id']}")) if row["sealed"] else {}
-    data = {"notice_id": row["id"], "recipient_id": _opened(sealed, "recipient_id"), "reference": _opened(sealed, "reference"),
-            "category": row["category"], "state": weighing.state, "revision": row["revision"],
-            "service": {name: shown[name] for name in ("rule", "served", "served_at", "channel", "evidence_id", "basis", "conflict")}}
+    data = {
+        "notice_id": row["id"],
+        "recipient_id": _opened(sealed, "recipient_id"),
+        "reference": _opened(sealed, "reference"),
+        "category": row["category"],
+        "state": weighing.state,
+        "revision": row["revision"],
+        "service": {name: shown[name] for name in ("rule", "served", "served_at", "channel", "evidence_id", "basis", "conflict")},
+    }
     queue(unit, type_, data, row["subject_id"])
 
 
@@ -40,8 +46,19 @@ def queue(unit: Unit, type_: str, data: dict[str, Any], subject_id: str) -> None
         return
     event_id = tx.new_id()
     body = json.dumps({"type": type_, "timestamp": tx.at, "data": data}, ensure_ascii=False, separators=(",", ":"))
-    tx.insert(t.outgoing_event, [{"id": event_id, "type": type_, "subject_id": subject_id, "created_at": tx.now, "due_at": tx.now,
-                                  "sealed": key.seal(body.encode(), f"outgoing_event:{event_id}")}])
+    tx.insert(
+        t.outgoing_event,
+        [
+            {
+                "id": event_id,
+                "type": type_,
+                "subject_id": subject_id,
+                "created_at": tx.now,
+                "due_at": tx.now,
+                "sealed": key.seal(body.encode(), f"outgoing_event:{event_id}"),
+            }
+        ],
+    )
     tx.wake("events")
 
 
@@ -62,7 +79,9 @@ class Outgoing:
 def due(tx: Tx, world: World, limit: int) -> list[Outgoing]:
     """Events to post now; due again in a minute should this process not come back to say how it went."""
     e = t.outgoing_event.c
-    rows = tx.execute(select(t.outgoing_event).where(e.due_at <= tx.now).order_by(e.due_at).limit(limit).with_for_update(skip_locked=True)).all()
+    rows = tx.execute(
+        select(t.outgoing_event).where(e.due_at <= tx.now).order_by(e.due_at).limit(limit).with_for_update(skip_locked=True)
+    ).all()
     if not rows:
         return []
     keys = contents.keys_of(tx, world, {row.subject_id for row in rows})

@@ -74,28 +74,67 @@ class Recorder:
         self._references: list[dict[str, Any]] = []
         self._first: dict[tuple[str, bytes], str] | None = None
 
-    def members(self, new: NewEvidence, evidence_id: str | None, content_matches: bool | None) -> tuple[
-            dict[str, Any], dict[str, openings.Opening], bytes | None]:
+    def members(
+        self, new: NewEvidence, evidence_id: str | None, content_matches: bool | None
+    ) -> tuple[dict[str, Any], dict[str, openings.Opening], bytes | None]:
         """The evidence members of an entry, their openings, and the blind index of the raw bytes."""
         raw_index = same = None
         if new.raw is not None and evidence_id is not None:
             raw_index = self.unit.world.vault.index("raw", hashlib.sha256(new.raw).hexdigest())
             same = self._same_raw(new.notice_id, raw_index, evidence_id)
-        committed, opened = openings.commit({
-            "raw": new.raw, "raw_sha256": None if new.raw is None else hashlib.sha256(new.raw).hexdigest(),
-            "content_sha256": new.content_sha256, "provider_reference": new.provider_reference,
-            "claimed_time_raw": new.claimed_time_raw}, self.unit.tx.salt)
-        return {
-            "evidence_id": evidence_id, "kind": new.kind, "delivery_id": new.delivery_id, "attempt": new.attempt,
-            "channel": new.channel, "contact_id": new.contact_id, "provider": new.provider, "source": new.source,
-            "authenticated": new.authenticated_by is not None, "authenticated_by": new.authenticated_by, "carries": new.carries,
-            "call_started_at": at(new.call_started_at), "claimed_at": new.claimed_at, "observed_at": at(new.observed_at),
-            "confirmation": new.confirmation, "contact_in_effect": new.contact_in_effect, "part": new.part, "parts": new.parts,
-            "same_raw_as": same, "content_matches": content_matches, "refers_to": new.refers_to, "proved_at": at(new.proved_at),
-            "fault": new.fault, "code": new.code, "media_type": new.media_type, **committed}, opened, raw_index
+        committed, opened = openings.commit(
+            {
+                "raw": new.raw,
+                "raw_sha256": None if new.raw is None else hashlib.sha256(new.raw).hexdigest(),
+                "content_sha256": new.content_sha256,
+                "provider_reference": new.provider_reference,
+                "claimed_time_raw": new.claimed_time_raw,
+            },
+            self.unit.tx.salt,
+        )
+        return (
+            {
+                "evidence_id": evidence_id,
+                "kind": new.kind,
+                "delivery_id": new.delivery_id,
+                "attempt": new.attempt,
+                "channel": new.channel,
+                "contact_id": new.contact_id,
+                "provider": new.provider,
+                "source": new.source,
+                "authenticated": new.authenticated_by is not None,
+                "authenticated_by": new.authenticated_by,
+                "carries": new.carries,
+                "call_started_at": at(new.call_started_at),
+                "claimed_at": new.claimed_at,
+                "observed_at": at(new.observed_at),
+                "confirmation": new.confirmation,
+                "contact_in_effect": new.contact_in_effect,
+                "part": new.part,
+                "parts": new.parts,
+                "same_raw_as": same,
+                "content_matches": content_matches,
+                "refers_to": new.refers_to,
+                "proved_at": at(new.proved_at),
+                "fault": new.fault,
+                "code": new.code,
+                "media_type": new.media_type,
+                **committed,
+            },
+            opened,
+            raw_index,
+        )
 
-    def record(self, type_: str, new: NewEvidence, more: Mapping[str, Any], *, answer: bool = False,
-               also: Mapping[str, openings.Opening] | None = None, content_matches: bool | None = True) -> str:
+    def record(
+        self,
+        type_: str,
+        new: NewEvidence,
+        more: Mapping[str, Any],
+        *,
+        answer: bool = False,
+        also: Mapping[str, openings.Opening] | None = None,
+        content_matches: bool | None = True,
+    ) -> str:
         """Append the entry of one item and keep its row; answers the evidence id.
 
         `more` are the members that this type has beyond evidence, `also` the openings of those among them.
@@ -104,15 +143,35 @@ class Recorder:
         members, opened, raw_index = self.members(new, evidence_id, content_matches)
         ref = self.unit.append(new.notice_id, type_, members | dict(more))
         row = {
-            "notice_id": new.notice_id, "id": evidence_id, "channel": new.channel, "attempt": new.attempt, "kind": new.kind,
-            "answer": answer, "source": new.source, "authenticated": new.authenticated_by is not None,
-            "authenticated_by": new.authenticated_by, "carries": new.carries, "call_started_at": new.call_started_at,
-            "claimed_at": new.claimed_at, "observed_at": new.observed_at, "confirmation": new.confirmation,
-            "contact_in_effect": new.contact_in_effect, "part": new.part, "parts": new.parts, "provider": new.provider,
-            "same_raw_as": members["same_raw_as"], "content_matches": content_matches, "refers_to": new.refers_to,
-            "proved_at": new.proved_at, "fault": new.fault, "code": new.code, "media_type": new.media_type,
-            "raw_index": raw_index, **ref.columns,
-            "sealed": self.unit.seal(new.notice_id, opened | dict(also or {}), f"evidence:{evidence_id}")}
+            "notice_id": new.notice_id,
+            "id": evidence_id,
+            "channel": new.channel,
+            "attempt": new.attempt,
+            "kind": new.kind,
+            "answer": answer,
+            "source": new.source,
+            "authenticated": new.authenticated_by is not None,
+            "authenticated_by": new.authenticated_by,
+            "carries": new.carries,
+            "call_started_at": new.call_started_at,
+            "claimed_at": new.claimed_at,
+            "observed_at": new.observed_at,
+            "confirmation": new.confirmation,
+            "contact_in_effect": new.contact_in_effect,
+            "part": new.part,
+            "parts": new.parts,
+            "provider": new.provider,
+            "same_raw_as": members["same_raw_as"],
+            "content_matches": content_matches,
+            "refers_to": new.refers_to,
+            "proved_at": new.proved_at,
+            "fault": new.fault,
+            "code": new.code,
+            "media_type": new.media_type,
+            "raw_index": raw_index,
+            **ref.columns,
+            "sealed": self.unit.seal(new.notice_id, opened | dict(also or {}), f"evidence:{evidence_id}"),
+        }
         self.rows.append(row)
         self.unit.add_evidence(row)
         if answer and new.provider_reference and new.provider:
@@ -127,8 +186,14 @@ class Recorder:
         if self._references:
             insert = postgresql.insert(t.provider_reference) if tx.postgresql else sqlite.insert(t.provider_reference)
             tx.execute(insert.on_conflict_do_nothing(), self._references)
-            woken = tx.execute(update(t.receipt).where(tx.within(t.receipt.c.reference_index, [r["reference_index"] for r in self._references]),
-                                                       t.receipt.c.state == "orphan").values(state="new", due_at=tx.now).returning(t.receipt.c.id))
+            woken = tx.execute(
+                update(t.receipt)
+                .where(
+                    tx.within(t.receipt.c.reference_index, [r["reference_index"] for r in self._references]), t.receipt.c.state == "orphan"
+                )
+                .values(state="new", due_at=tx.now)
+                .returning(t.receipt.c.id)
+            )
             if woken.all():
                 tx.wake("receipts")  # they came before the attempt that they speak of was known
         self.rows, self._references = [], []
@@ -149,20 +214,45 @@ def item_of(row: Any, delivery_id: str) -> Evidence:
     """An evidence row as the domain's item."""
     content = None if row.content_matches is None else MATCH if row.content_matches else OTHER
     return Evidence(
-        id=row.id, delivery_id=delivery_id, attempt=row.attempt, channel=row.channel, kind=row.kind, source=row.source,
-        authenticated=row.authenticated, carries=row.carries, call_started_at=_time(row.call_started_at),
-        claimed_at=_claim(row.claimed_at), observed_at=instant.from_micros(row.observed_at), content_sha256=content,
-        confirmation=row.confirmation, contact_in_effect=row.contact_in_effect, part=row.part, parts=row.parts, provider=row.provider,
-        raw_sha256=None if row.raw_index is None else row.same_raw_as or row.id, refers_to=row.refers_to,
-        proved_at=_time(row.proved_at), fault=row.fault)
+        id=row.id,
+        delivery_id=delivery_id,
+        attempt=row.attempt,
+        channel=row.channel,
+        kind=row.kind,
+        source=row.source,
+        authenticated=row.authenticated,
+        carries=row.carries,
+        call_started_at=_time(row.call_started_at),
+        claimed_at=_claim(row.claimed_at),
+        observed_at=instant.from_micros(row.observed_at),
+        content_sha256=content,
+        confirmation=row.confirmation,
+        contact_in_effect=row.contact_in_effect,
+        part=row.part,
+        parts=row.parts,
+        provider=row.provider,
+        raw_sha256=None if row.raw_index is None else row.same_raw_as or row.id,
+        refers_to=row.refers_to,
+        proved_at=_time(row.proved_at),
+        fault=row.fault,
+    )
 
 
 def intended_item(row: Any, delivery_id: str, carries: str) -> Evidence:
     """The `intended` item that an attempt's row stands for."""
     return Evidence(
-        id=row.evidence_id, delivery_id=delivery_id, attempt=row.number, channel=row.channel, kind="intended", source="noticesvc",
-        carries=carries, observed_at=instant.from_micros(row.intended_at), content_sha256=MATCH, confirmation=row.confirmation,
-        provider=row.provider)
+        id=row.evidence_id,
+        delivery_id=delivery_id,
+        attempt=row.number,
+        channel=row.channel,
+        kind="intended",
+        source="noticesvc",
+        carries=carries,
+        observed_at=instant.from_micros(row.intended_at),
+        content_sha256=MATCH,
+        confirmation=row.confirmation,
+        provider=row.provider,
+    )
 
 
 def _time(micros: int | None) -> Any:

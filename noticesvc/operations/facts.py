@@ -20,7 +20,6 @@ from noticesvc.storage.transaction import Tx
 from noticesvc.vault import DataKey
 
 
-
 def load(tx: Tx, world: World, notices: Sequence[Mapping[str, Any]], keys: Mapping[str, DataKey | None] | None = None,
          contents: Mapping[str, str | None] | None = None) -> dict[str, view.NoticeFacts]:
     """Facts of these notice rows by id.

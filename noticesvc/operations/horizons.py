@@ -18,8 +18,13 @@ from noticesvc.storage.transaction import Tx
 def sweep(tx: Tx, world: World, limit: int = 200) -> int:
     """Expire sent deliveries whose time is up; answers how many."""
     d = t.delivery.c
-    rows = tx.execute(select(d.notice_id, d.channel).where(d.state == "sent", d.due_at <= tx.now).order_by(d.due_at).limit(limit)
-                      .with_for_update(skip_locked=True)).all()
+    rows = tx.execute(
+        select(d.notice_id, d.channel)
+        .where(d.state == "sent", d.due_at <= tx.now)
+        .order_by(d.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
     if rows:
         no_receipt(tx, world, [(r.notice_id, r.channel) for r in rows])
     return len(rows)
@@ -37,14 +42,37 @@ def no_receipt(tx: Tx, world: World, keys: Sequence[tuple[str, str]]) -> None:
         if row["expires_at"] is not None and row["expires_at"] <= tx.now:
             close(unit, one.notice_id, one, "expired", "expires_at")
             continue
-        last = tx.execute(select(t.attempt).where(
-            t.attempt.c.notice_id == one.notice_id, t.attempt.c.channel == one.channel).order_by(t.attempt.c.number.desc()).limit(1)).one()
-        recorder.record("receipt.observed", NewEvidence(
-            notice_id=one.notice_id, delivery_id=one.id, channel=one.channel, attempt=last.number, kind="no_receipt", source="horizon",
-            observed_at=tx.now, carries=one.carries, authenticated_by="own-system", contact_id=last.contact_id,
-            confirmation=last.confirmation, provider=last.provider), {"receipt_id": None}, content_matches=None)
+        last = tx.execute(
+            select(t.attempt)
+            .where(t.attempt.c.notice_id == one.notice_id, t.attempt.c.channel == one.channel)
+            .order_by(t.attempt.c.number.desc())
+            .limit(1)
+        ).one()
+        recorder.record(
+            "receipt.observed",
+            NewEvidence(
+                notice_id=one.notice_id,
+                delivery_id=one.id,
+                channel=one.channel,
+                attempt=last.number,
+                kind="no_receipt",
+                source="horizon",
+                observed_at=tx.now,
+                carries=one.carries,
+                authenticated_by="own-system",
+                contact_id=last.contact_id,
+                confirmation=last.confirmation,
+                provider=last.provider,
+            ),
+            {"receipt_id": None},
+            content_matches=None,
+        )
     recorder.save()
-    tx.execute(update(t.delivery).where(t.delivery.c.notice_id == bindparam("v_notice"), t.delivery.c.channel == bindparam("v_channel")).values(
-        lease_owner=None, lease_until=None), [{"v_notice": n, "v_channel": c} for n, c in sorted(keys)])
+    tx.execute(
+        update(t.delivery)
+        .where(t.delivery.c.notice_id == bindparam("v_notice"), t.delivery.c.channel == bindparam("v_channel"))
+        .values(lease_owner=None, lease_until=None),
+        [{"v_notice": n, "v_channel": c} for n, c in sorted(keys)],
+    )
     settle(unit)
     unit.save()

@@ -22,13 +22,19 @@ from noticesvc.storage.transaction import Tx
 def deliver(tx: Tx, world: World, limit: int) -> int:
     """Deliver up to `limit` due in-site deliveries; answers how many were taken in hand."""
     d = t.delivery.c
-    due = tx.execute(select(t.delivery).where(d.state == "pending", d.due_at <= tx.now, d.channel == "in_site")
-                     .order_by(d.priority, d.due_at).limit(limit).with_for_update(skip_locked=True)).all()
+    due = tx.execute(
+        select(t.delivery)
+        .where(d.state == "pending", d.due_at <= tx.now, d.channel == "in_site")
+        .order_by(d.priority, d.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
     if not due:
         return 0
     unit = Unit(tx, world, {one.notice_id for one in due})
-    recipients = {r.subject_id: r for r in tx.execute(select(t.recipient).where(
-        tx.within(t.recipient.c.subject_id, {one.subject_id for one in due})))}
+    recipients = {
+        r.subject_id: r for r in tx.execute(select(t.recipient).where(tx.within(t.recipient.c.subject_id, {one.subject_id for one in due})))
+    }
     hashes = contents.hashes(tx, world, unit.notices.values(), {s: unit.key(s) for s in recipients})
     recorder, attempts, messages = Recorder(unit), [], []
     for one in sorted(due, key=lambda one: one.notice_id):
@@ -67,11 +73,32 @@ def _obstacle(tx: Tx, row: dict[str, Any], recipient: Any) -> tuple[str, str] | 
 def _arrive(unit: Unit, recorder: Recorder, one: Any, recipient: Any, sha256: str) -> dict[str, Any]:
     tx = unit.tx
     intended = tx.new_id()
-    new = NewEvidence(notice_id=one.notice_id, delivery_id=one.id, channel="in_site", attempt=1, kind="arrived", source="inbox",
-                      observed_at=tx.now, carries=one.carries, authenticated_by="own-system", confirmation="confirmed", content_sha256=sha256)
+    new = NewEvidence(
+        notice_id=one.notice_id,
+        delivery_id=one.id,
+        channel="in_site",
+        attempt=1,
+        kind="arrived",
+        source="inbox",
+        observed_at=tx.now,
+        carries=one.carries,
+        authenticated_by="own-system",
+        confirmation="confirmed",
+        content_sha256=sha256,
+    )
     overrode = ["refusal"] if "in_site" in recipient.refuse_commercial.split() else []
     recorder.record("attempt.answered", new, single_entry(intended, recipient.acceptance_id, recipient.created_at, overrode), answer=True)
     entry = recorder.rows[-1]
-    return {"notice_id": one.notice_id, "channel": "in_site", "number": 1, "provider": None, "contact_id": None, "intended_at": tx.now,
-            "evidence_id": intended, "confirmation": "confirmed", "contact_effective_from": recipient.created_at,
-            "entry_batch": entry["entry_batch"], "entry_offset": entry["entry_offset"]}
+    return {
+        "notice_id": one.notice_id,
+        "channel": "in_site",
+        "number": 1,
+        "provider": None,
+        "contact_id": None,
+        "intended_at": tx.now,
+        "evidence_id": intended,
+        "confirmation": "confirmed",
+        "contact_effective_from": recipient.created_at,
+        "entry_batch": entry["entry_batch"],
+        "entry_offset": entry["entry_offset"],
+    }

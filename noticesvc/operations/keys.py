@@ -21,13 +21,21 @@ def create(tx: Tx, name: str, scopes: Sequence[str], categories: Sequence[str] =
     """Make a key and return its secret, which nobody can see again. InputError names an unknown scope or a name in use."""
     unknown = [s for s in scopes if s not in SCOPES] + [c for c in categories if c not in CATEGORIES]
     if unknown or not scopes:
-        msg = f"Scopes are {', '.join(SCOPES)}; categories are {', '.join(CATEGORIES)}. Not among them: {', '.join(unknown) or 'none given'}."
+        msg = (
+            f"Scopes are {', '.join(SCOPES)}; categories are {', '.join(CATEGORIES)}. Not among them: {', '.join(unknown) or 'none given'}."
+        )
         raise InputError(msg)
     if not 0 < len(name) <= 128 or not name.isprintable():
         raise InputError("The name of a key is 1 to 128 printable characters.", (Fault("/name", "cannot be used"),))
     secret = PREFIX + base64.urlsafe_b64encode(tx.sources.random(32)).rstrip(b"=").decode()
-    row = {"id": tx.new_id(), "name": name, "secret_hash": vault.fingerprint(secret.encode()), "created_at": tx.now,
-           "scopes": " ".join(sorted(set(scopes))), "categories": " ".join(sorted(set(categories))) or None}
+    row = {
+        "id": tx.new_id(),
+        "name": name,
+        "secret_hash": vault.fingerprint(secret.encode()),
+        "created_at": tx.now,
+        "scopes": " ".join(sorted(set(scopes))),
+        "categories": " ".join(sorted(set(categories))) or None,
+    }
     try:
         with tx.conn.begin_nested():
             tx.insert(t.api_key, [row])
@@ -38,8 +46,9 @@ def create(tx: Tx, name: str, scopes: Sequence[str], categories: Sequence[str] =
 
 def find(tx: Tx, secret: str) -> Access:
     """The key that a secret belongs to. Unauthenticated if none, or if it is revoked."""
-    row = tx.execute(select(t.api_key).where(
-        t.api_key.c.secret_hash == vault.fingerprint(secret.encode()), t.api_key.c.revoked_at.is_(None))).one_or_none()
+    row = tx.execute(
+        select(t.api_key).where(t.api_key.c.secret_hash == vault.fingerprint(secret.encode()), t.api_key.c.revoked_at.is_(None))
+    ).one_or_none()
     if row is None:
         raise Unauthenticated("The key is not known, or was revoked.")
     return Access(row.id, frozenset(row.scopes.split()), frozenset(row.categories.split()) if row.categories else None)
@@ -55,9 +64,16 @@ def named(tx: Tx, name: str) -> Access:
 
 def listed(tx: Tx) -> list[dict[str, Any]]:
     """All keys without their secrets, in order of making."""
-    return [{"name": r.name, "scopes": r.scopes.split(), "categories": r.categories.split() if r.categories else None,
-             "created_at": r.created_at, "revoked_at": r.revoked_at}
-            for r in tx.execute(select(t.api_key).order_by(t.api_key.c.id))]
+    return [
+        {
+            "name": r.name,
+            "scopes": r.scopes.split(),
+            "categories": r.categories.split() if r.categories else None,
+            "created_at": r.created_at,
+            "revoked_at": r.revoked_at,
+        }
+        for r in tx.execute(select(t.api_key).order_by(t.api_key.c.id))
+    ]
 
 
 def revoke(tx: Tx, name: str) -> bool:

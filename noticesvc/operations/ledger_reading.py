@@ -107,3 +107,8 @@ def _entries(tx: Tx, places: Sequence[int]) -> list[bytes]:
     if missing:
         raise NotFound("An entry's bundle is missing in the database; run `noticesvc ledger audit`.")
     return [found[index // BUNDLE_ENTRIES][index % BUNDLE_ENTRIES] for index in places]
+
+
+def has_checkpoint(tx: Tx) -> bool:
+    """Whether anything was ever signed."""
+    return ledger.latest_checkpoint(tx) is not None

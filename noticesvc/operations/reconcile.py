@@ -32,12 +32,22 @@ def never_called(tx: Tx, held: Collection[Key]) -> list[Answer]:
     if not held:
         return []
     ids, mine = {notice_id for notice_id, _ in held}, set(held)
-    numbers = {(r.notice_id, r.channel): r.attempts + 1 for r in tx.execute(select(
-        t.delivery.c.notice_id, t.delivery.c.channel, t.delivery.c.attempts).where(tx.within(t.delivery.c.notice_id, ids)))}
-    rows = tx.execute(select(t.attempt.c.notice_id, t.attempt.c.channel, t.attempt.c.number, t.attempt.c.outcome).where(
-        tx.within(t.attempt.c.notice_id, ids)))
-    return [Answer(r.notice_id, r.channel, r.number, "not_sent", None, tx.now) for r in rows
-            if (r.notice_id, r.channel) in mine and r.outcome is None and numbers[r.notice_id, r.channel] == r.number]
+    numbers = {
+        (r.notice_id, r.channel): r.attempts + 1
+        for r in tx.execute(
+            select(t.delivery.c.notice_id, t.delivery.c.channel, t.delivery.c.attempts).where(tx.within(t.delivery.c.notice_id, ids))
+        )
+    }
+    rows = tx.execute(
+        select(t.attempt.c.notice_id, t.attempt.c.channel, t.attempt.c.number, t.attempt.c.outcome).where(
+            tx.within(t.attempt.c.notice_id, ids)
+        )
+    )
+    return [
+        Answer(r.notice_id, r.channel, r.number, "not_sent", None, tx.now)
+        for r in rows
+        if (r.notice_id, r.channel) in mine and r.outcome is None and numbers[r.notice_id, r.channel] == r.number
+    ]
 
 
 def take_back(tx: Tx, world: World, schedule: Schedule, owner: str, doubtful: Sequence[Claim]) -> None:
@@ -68,7 +78,13 @@ def left_over(tx: Tx, world: World, schedule: Schedule, owner: str, left: Sequen
     claims.postpone(tx, owner, early)
     if late:
         at_once = Schedule(schedule.first_s, schedule.max_s, 0.0, schedule.longest_s)
-        record(tx, world, at_once, [Answer(c.notice_id, c.channel, c.unanswered or 0, "unknown", None, tx.now) for c in late], [0.0] * len(late))
+        record(
+            tx,
+            world,
+            at_once,
+            [Answer(c.notice_id, c.channel, c.unanswered or 0, "unknown", None, tx.now) for c in late],
+            [0.0] * len(late),
+        )
     return {(c.notice_id, c.channel) for c in left}
 
 
@@ -92,9 +108,20 @@ def questions(tx: Tx, world: World, unknown: Sequence[Claim]) -> dict[Key, Quest
             continue
         place = f"attempt:{row.notice_id}:{row.channel}:{row.number}"
         address = unpack(key.open(row.sealed, place))["contact"].value.decode()
-        found[row.notice_id, row.channel] = Question(row.provider, Message(
-            reference=f"{row.notice_id}.{row.channel}.{row.number}", message_id=f"{one.delivery_id}@{world.origin.split('/')[0]}",
-            channel=row.channel, to=address, subject="", text="", mime=b"", callback_url=None, commercial=False))
+        found[row.notice_id, row.channel] = Question(
+            row.provider,
+            Message(
+                reference=f"{row.notice_id}.{row.channel}.{row.number}",
+                message_id=f"{one.delivery_id}@{world.origin.split('/')[0]}",
+                channel=row.channel,
+                to=address,
+                subject="",
+                text="",
+                mime=b"",
+                callback_url=None,
+                commercial=False,
+            ),
+        )
     return found
 
 
@@ -104,15 +131,22 @@ def answered(tx: Tx, world: World, question: Question, found: Sequence[Receipt])
     receipt_id = receipts.store(tx, world, question.provider, "query", {"media_type": "application/json"}, raw)
     stored = receipts.load(tx, world, receipt_id)
     reference = question.message.reference
-    receipts.apply(tx, world, stored, [Receipt(**(asdict(r) | {"reference": reference, "authenticated_by": r.authenticated_by or "query"}))
-                                       for r in found])
+    receipts.apply(
+        tx,
+        world,
+        stored,
+        [Receipt(**(asdict(r) | {"reference": reference, "authenticated_by": r.authenticated_by or "query"})) for r in found],
+    )
 
 
 def send_again(tx: Tx, world: World, owner: str, unknown: Sequence[Claim], never_taken: Collection[Key]) -> set[Key]:
     """Which of these this worker may send again now. The others wait for a receipt until their horizon, and then expire."""
     d = t.delivery.c
-    rows = tx.execute(select(t.delivery, t.notice.c.category).join(t.notice, t.notice.c.id == d.notice_id).where(
-        tx.within(d.notice_id, {c.notice_id for c in unknown}), d.lease_owner == owner, d.state == "unknown")).all()
+    rows = tx.execute(
+        select(t.delivery, t.notice.c.category)
+        .join(t.notice, t.notice.c.id == d.notice_id)
+        .where(tx.within(d.notice_id, {c.notice_id for c in unknown}), d.lease_owner == owner, d.state == "unknown")
+    ).all()
     mine = {(c.notice_id, c.channel): c for c in unknown}
     again: set[Key] = set()
     waiting: list[tuple[Key, int]] = []
@@ -124,14 +158,20 @@ def send_again(tx: Tx, world: World, owner: str, unknown: Sequence[Claim], never
         if notice.mandatory(row.category) or key in never_taken:
             again.add(key)
             continue
-        last = tx.execute(select(t.attempt.c.intended_at).where(
-            t.attempt.c.notice_id == row.notice_id, t.attempt.c.channel == row.channel, t.attempt.c.number == row.attempts)).scalar_one()
+        last = tx.execute(
+            select(t.attempt.c.intended_at).where(
+                t.attempt.c.notice_id == row.notice_id, t.attempt.c.channel == row.channel, t.attempt.c.number == row.attempts
+            )
+        ).scalar_one()
         horizon = instant.to_micros(instant.from_micros(last) + delivery.HORIZON[row.channel])
         (over if horizon <= tx.now else waiting).append((key, horizon))
     if waiting:
-        tx.execute(update(t.delivery).where(d.notice_id == bindparam("v_notice"), d.channel == bindparam("v_channel")).values(
-            due_at=bindparam("v_due"), lease_owner=None, lease_until=None),
-            [{"v_notice": key[0], "v_channel": key[1], "v_due": due} for key, due in waiting])
+        tx.execute(
+            update(t.delivery)
+            .where(d.notice_id == bindparam("v_notice"), d.channel == bindparam("v_channel"))
+            .values(due_at=bindparam("v_due"), lease_owner=None, lease_until=None),
+            [{"v_notice": key[0], "v_channel": key[1], "v_due": due} for key, due in waiting],
+        )
     if over:
         horizons.no_receipt(tx, world, [key for key, _ in over])
     return again

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from noticesvc.domain import delivery, instant, retry
 from noticesvc.operations import contents
@@ -82,42 +82,86 @@ def record(tx: Tx, world: World, schedule: Schedule, answers: Sequence[Answer], 
 
 def _evidence(answer: Answer, attempt: Any, one: Any, hashes: Mapping[str, str]) -> NewEvidence:
     return NewEvidence(
-        notice_id=answer.notice_id, delivery_id=one.id, channel=answer.channel, attempt=answer.number, kind=answer.outcome,
-        source="smtp" if answer.channel == "email" else "gateway", observed_at=answer.observed_at, carries=one.carries,
-        authenticated_by="own-session", call_started_at=answer.call_started_at, claimed_at=answer.claimed_at,
-        claimed_time_raw=answer.claimed_time_raw, contact_id=attempt.contact_id, confirmation=attempt.confirmation, parts=answer.parts,
-        provider=attempt.provider, provider_reference=answer.provider_reference, code=_word(answer.code), media_type=_word(answer.media_type),
-        raw=answer.raw, content_sha256=hashes.get(answer.notice_id) or None)
+        notice_id=answer.notice_id,
+        delivery_id=one.id,
+        channel=answer.channel,
+        attempt=answer.number,
+        kind=answer.outcome,
+        source="smtp" if answer.channel == "email" else "gateway",
+        observed_at=answer.observed_at,
+        carries=one.carries,
+        authenticated_by="own-session",
+        call_started_at=answer.call_started_at,
+        claimed_at=answer.claimed_at,
+        claimed_time_raw=answer.claimed_time_raw,
+        contact_id=attempt.contact_id,
+        confirmation=attempt.confirmation,
+        parts=answer.parts,
+        provider=attempt.provider,
+        provider_reference=answer.provider_reference,
+        code=_word(answer.code),
+        media_type=_word(answer.media_type),
+        raw=answer.raw,
+        content_sha256=hashes.get(answer.notice_id) or None,
+    )
 
 
 def _word(text: str | None) -> str | None:
     """A code as the provider gave it, cut to what stands open in an entry: no text of theirs can bring an address there."""
     if text is None:
         return None
-    return text if len(text) <= 64 and text.isascii() and text.replace("/", "").replace("-", "").replace(".", "").replace("+", "").isalnum() else None
+    return (
+        text
+        if len(text) <= 64 and text.isascii() and text.replace("/", "").replace("-", "").replace(".", "").replace("+", "").isalnum()
+        else None
+    )
 
 
 def _intent_repeated() -> dict[str, Any]:
-    return {"intended_id": None, "acceptance_id": None, "overrode": [], "contact_effective_from": None, "contact_effective_to": None,
-            "contact": None}
+    return {
+        "intended_id": None,
+        "acceptance_id": None,
+        "overrode": [],
+        "contact_effective_from": None,
+        "contact_effective_to": None,
+        "contact": None,
+    }
 
 
 def _answered(unit: Unit, recorder: Recorder, answer: Answer, attempt: Any, one: Any, hashes: Mapping[str, str]) -> None:
     committed, also = commit({"message_sha256": answer.message_sha256}, unit.tx.salt)
-    recorder.record("attempt.answered", _evidence(answer, attempt, one, hashes), _intent_repeated() | committed | {"outcome": answer.outcome},
-                    answer=True, also=also)
+    recorder.record(
+        "attempt.answered",
+        _evidence(answer, attempt, one, hashes),
+        _intent_repeated() | committed | {"outcome": answer.outcome},
+        answer=True,
+        also=also,
+    )
 
 
 def _not_sent(unit: Unit, recorder: Recorder, answer: Answer, attempt: Any, one: Any) -> None:
     """Close an intent that was sealed and never called: its number is used up, and it is no evidence."""
-    new = NewEvidence(notice_id=answer.notice_id, delivery_id=one.id, channel=answer.channel, attempt=answer.number, kind=None,
-                      source="noticesvc", observed_at=answer.observed_at, carries=one.carries, authenticated_by="own-system",
-                      contact_id=attempt.contact_id, confirmation=attempt.confirmation, provider=attempt.provider)
+    new = NewEvidence(
+        notice_id=answer.notice_id,
+        delivery_id=one.id,
+        channel=answer.channel,
+        attempt=answer.number,
+        kind=None,
+        source="noticesvc",
+        observed_at=answer.observed_at,
+        carries=one.carries,
+        authenticated_by="own-system",
+        contact_id=attempt.contact_id,
+        confirmation=attempt.confirmation,
+        provider=attempt.provider,
+    )
     members, _, _ = recorder.members(new, None, content_matches=None)
     ref = unit.append(answer.notice_id, "attempt.answered", members | _intent_repeated() | {"message_sha256": None, "outcome": "not_sent"})
-    unit.tx.execute(update(t.attempt).where(t.attempt.c.notice_id == answer.notice_id, t.attempt.c.channel == answer.channel,
-                                            t.attempt.c.number == answer.number).values(
-        outcome="not_sent", closed_batch=ref.batch, closed_offset=ref.offset))
+    unit.tx.execute(
+        update(t.attempt)
+        .where(t.attempt.c.notice_id == answer.notice_id, t.attempt.c.channel == answer.channel, t.attempt.c.number == answer.number)
+        .values(outcome="not_sent", closed_batch=ref.batch, closed_offset=ref.offset)
+    )
     attempt.outcome = "not_sent"
 
 
@@ -136,14 +180,20 @@ def _change(unit: Unit, schedule: Schedule, answer: Answer, attempt: Any, one: A
             close(unit, answer.notice_id, one, "failed", "no_tries_left")
     elif answer.outcome == "unknown":
         due = now + int(schedule.reconcile_after_s * 1_000_000)
-    unit.set_delivery(answer.notice_id, answer.channel, attempts=answer.number, failures=failures, due_at=due, lease_owner=None,
-                      lease_until=None)
+    unit.set_delivery(
+        answer.notice_id, answer.channel, attempts=answer.number, failures=failures, due_at=due, lease_owner=None, lease_until=None
+    )
 
 
 def give_up(tx: Tx, world: World, schedule: Schedule, attempts: Collection[tuple[str, str, int, int | None]], jitter: float) -> None:
     """Attempts (notice, channel, number, call start) whose worker died without an answer: their outcome is unknown."""
-    record(tx, world, schedule, [Answer(n, c, number, "unknown", started, tx.now) for n, c, number, started in attempts],
-           [jitter] * len(attempts))
+    record(
+        tx,
+        world,
+        schedule,
+        [Answer(n, c, number, "unknown", started, tx.now) for n, c, number, started in attempts],
+        [jitter] * len(attempts),
+    )
 
 
 def horizon_of(channel: str, started_at: int) -> int | None:

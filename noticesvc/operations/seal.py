@@ -62,7 +62,10 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
     unit = Unit(tx, world, {c.notice_id for c, _ in starts})
     mine = _still_held(tx, owner, [c for c, _ in starts])
     contacts = resolve_at_dispatch(tx, {(c.subject_id, c.channel) for c, _ in starts}, tx.now, hold=tx.postgresql)
-    recipients = {r.subject_id: r for r in tx.execute(select(t.recipient).where(tx.within(t.recipient.c.subject_id, {c.subject_id for c, _ in starts})))}
+    recipients = {
+        r.subject_id: r
+        for r in tx.execute(select(t.recipient).where(tx.within(t.recipient.c.subject_id, {c.subject_id for c, _ in starts})))
+    }
     keys = {s: unit.key(s) for s in recipients}
     texts = contents.load(tx, world, list(unit.notices.values()), keys)
     hashes = contents.hashes(tx, world, unit.notices.values(), keys)
@@ -88,8 +91,11 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
     _links(tx, made.links)
     if made.waiting:
         for row_id, channel in made.waiting:
-            tx.execute(update(t.delivery).where(t.delivery.c.notice_id == row_id, t.delivery.c.channel == channel).values(
-                due_at=None, lease_owner=None, lease_until=None))
+            tx.execute(
+                update(t.delivery)
+                .where(t.delivery.c.notice_id == row_id, t.delivery.c.channel == channel)
+                .values(due_at=None, lease_owner=None, lease_until=None)
+            )
     # A new attempt ends the consequence of dead contacts (step 9), so a notice of which that was determined is derived again.
     redo = {i for i in made.begun if unit.notices[i]["revision"] and not unit.notices[i]["served"]}
     if made.closed or made.waiting or redo:
@@ -112,8 +118,9 @@ class _Made:
 
 
 def _still_held(tx: Tx, owner: str, claims: Sequence[Claim]) -> dict[tuple[str, str], Row[Any]]:
-    statement = select(t.delivery).where(tx.within(t.delivery.c.notice_id, {c.notice_id for c in claims}), t.delivery.c.lease_owner == owner,
-                                         t.delivery.c.closed.is_(None))  # cancelled since it was claimed
+    statement = select(t.delivery).where(
+        tx.within(t.delivery.c.notice_id, {c.notice_id for c in claims}), t.delivery.c.lease_owner == owner, t.delivery.c.closed.is_(None)
+    )  # cancelled since it was claimed
     return {(r.notice_id, r.channel): r for r in tx.execute(statement.with_for_update() if tx.postgresql else statement)}
 
 
@@ -134,28 +141,60 @@ def _obstacle(tx: Tx, row: Mapping[str, Any], recipient: Any, one: Any, contact:
     return None
 
 
-def _intend(unit: Unit, recorder: Recorder, made: _Made, one: Any, recipient: Any, contact: Any, provider: str | None,
-            content: Content, sha256: str) -> None:
+def _intend(
+    unit: Unit, recorder: Recorder, made: _Made, one: Any, recipient: Any, contact: Any, provider: str | None, content: Content, sha256: str
+) -> None:
     tx, row = unit.tx, unit.notices[one.notice_id]
     key = unit.key(row["subject_id"])
     assert key is not None  # noqa: S101 (an anonymised recipient is an obstacle)
     address = unpack(key.open(contact["sealed"], f"contact:{contact['id']}"))["address"].value.decode()
     number, evidence_id = one.attempts + 1, tx.new_id()
-    new = NewEvidence(notice_id=row["id"], delivery_id=one.id, channel=one.channel, attempt=number, kind="intended", source="noticesvc",
-                      observed_at=tx.now, carries=one.carries, authenticated_by="own-system", contact_id=contact["id"],
-                      confirmation=contact["confirmation"], provider=provider, content_sha256=sha256)
+    new = NewEvidence(
+        notice_id=row["id"],
+        delivery_id=one.id,
+        channel=one.channel,
+        attempt=number,
+        kind="intended",
+        source="noticesvc",
+        observed_at=tx.now,
+        carries=one.carries,
+        authenticated_by="own-system",
+        contact_id=contact["id"],
+        confirmation=contact["confirmation"],
+        provider=provider,
+        content_sha256=sha256,
+    )
     members, opened, _ = recorder.members(new, evidence_id, content_matches=True)
     overrode = ["refusal"] if one.channel in recipient.refuse_commercial.split() else []
     overrode += ["invalid_contact"] if contact["state"] != "usable" else []
     committed, with_address = openings.commit({"contact": address}, tx.salt)
-    ref = unit.append(row["id"], "attempt.intended", members | committed | {
-        "contact_effective_from": at(contact["effective_from"]), "contact_effective_to": at(contact["effective_to"]),
-        "acceptance_id": recipient.acceptance_id, "overrode": overrode})
-    made.attempts.append({
-        "notice_id": row["id"], "channel": one.channel, "number": number, "provider": provider, "contact_id": contact["id"],
-        "intended_at": tx.now, "evidence_id": evidence_id, "confirmation": contact["confirmation"],
-        "contact_effective_from": contact["effective_from"], **ref.columns,
-        "sealed": unit.seal(row["id"], opened | with_address, f"attempt:{row['id']}:{one.channel}:{number}")})
+    ref = unit.append(
+        row["id"],
+        "attempt.intended",
+        members
+        | committed
+        | {
+            "contact_effective_from": at(contact["effective_from"]),
+            "contact_effective_to": at(contact["effective_to"]),
+            "acceptance_id": recipient.acceptance_id,
+            "overrode": overrode,
+        },
+    )
+    made.attempts.append(
+        {
+            "notice_id": row["id"],
+            "channel": one.channel,
+            "number": number,
+            "provider": provider,
+            "contact_id": contact["id"],
+            "intended_at": tx.now,
+            "evidence_id": evidence_id,
+            "confirmation": contact["confirmation"],
+            "contact_effective_from": contact["effective_from"],
+            **ref.columns,
+            "sealed": unit.seal(row["id"], opened | with_address, f"attempt:{row['id']}:{one.channel}:{number}"),
+        }
+    )
     made.begun.add(row["id"])
     if provider is None:
         made.waiting.append((row["id"], one.channel))
@@ -164,11 +203,31 @@ def _intend(unit: Unit, recorder: Recorder, made: _Made, one: Any, recipient: An
     if one.channel == "sms" and one.carries == "link":
         token = unit.world.vault.token("link", f"{row['id']}.{one.channel}")
         made.links.append({"token_hash": fingerprint(token.encode()), "notice_id": row["id"], "channel": one.channel})
-    made.sealed.append(Sealed(row["id"], one.channel, one.id, row["subject_id"], number, provider, contact["id"], address, contact["confirmation"],
-                              one.carries, content, row["category"], tx.now, recipient.locale, token))
+    made.sealed.append(
+        Sealed(
+            row["id"],
+            one.channel,
+            one.id,
+            row["subject_id"],
+            number,
+            provider,
+            contact["id"],
+            address,
+            contact["confirmation"],
+            one.carries,
+            content,
+            row["category"],
+            tx.now,
+            recipient.locale,
+            token,
+        )
+    )
 
 
 def _links(tx: Tx, links: list[dict[str, Any]]) -> None:
     if links:
-        known = {r.token_hash for r in tx.execute(select(t.link.c.token_hash).where(tx.within(t.link.c.token_hash, [x["token_hash"] for x in links])))}
+        known = {
+            r.token_hash
+            for r in tx.execute(select(t.link.c.token_hash).where(tx.within(t.link.c.token_hash, [x["token_hash"] for x in links])))
+        }
         tx.insert(t.link, [x for x in links if x["token_hash"] not in known])

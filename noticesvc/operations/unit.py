@@ -40,8 +40,9 @@ class Unit:
         """Unwrap the keys of these recipients; null for one that was anonymised."""
         missing = [s for s in subjects if s not in self._keys]
         if missing:
-            rows = self.tx.execute(select(t.recipient.c.subject_id, t.recipient.c.wrapped_key).where(
-                self.tx.within(t.recipient.c.subject_id, missing)))
+            rows = self.tx.execute(
+                select(t.recipient.c.subject_id, t.recipient.c.wrapped_key).where(self.tx.within(t.recipient.c.subject_id, missing))
+            )
             for row in rows:
                 self._keys[row.subject_id] = row.wrapped_key and self.world.vault.unwrap(row.wrapped_key, f"recipient:{row.subject_id}")
 
@@ -70,8 +71,15 @@ class Unit:
         """Append an entry that no other row names: it gets a row of its own in notice_entry."""
         ref = self.append(notice_id, type_, members)
         seq = self.notices[notice_id]["seq"]
-        self._entries.append({"notice_id": notice_id, "seq": seq, "type": type_, **ref.columns,
-                              "sealed": self.seal(notice_id, openings or {}, f"notice_entry:{notice_id}:{seq}")})
+        self._entries.append(
+            {
+                "notice_id": notice_id,
+                "seq": seq,
+                "type": type_,
+                **ref.columns,
+                "sealed": self.seal(notice_id, openings or {}, f"notice_entry:{notice_id}:{seq}"),
+            }
+        )
         return ref
 
     def set(self, notice_id: str, **columns: Any) -> None:
@@ -119,7 +127,9 @@ class Unit:
         changed: dict[tuple[str, ...], list[dict[str, Any]]] = {}
         for (notice_id, channel), columns in self._deliveries.items():
             names = sorted(columns)
-            changed.setdefault(tuple(names), []).append({"notice_id": notice_id, "channel": channel} | {name: columns[name] for name in names})
+            changed.setdefault(tuple(names), []).append(
+                {"notice_id": notice_id, "channel": channel} | {name: columns[name] for name in names}
+            )
         for rows in changed.values():
             self.tx.update(t.delivery, ("notice_id", "channel"), rows)
         self._deliveries = {}

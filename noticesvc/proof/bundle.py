@@ -5,22 +5,20 @@ with unique names, no fractions, exactly the known members, canonical base64, bo
 the verification steps, not here.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from noticesvc.errors import LedgerError, VerificationError
 from noticesvc.ledger.canonical import MAX_DEPTH, canonical
 from noticesvc.ledger.entry import MAX_ENTRY_BYTES, SALT_BYTES
-from noticesvc.ledger.text import from_base64, to_base64
+from noticesvc.ledger.text import to_base64
+from noticesvc.proof import strict
 
 NOTICE_FORMAT: Final = "noticesvc-proof/1"
 CONTACTS_FORMAT: Final = "noticesvc-contacts/1"
-MAX_BYTES: Final = 64 << 20
-MAX_ITEMS: Final = 20_000  # entries, and so what refers to them
-_MAX_TEXT = 1 << 20
-_MAX_DIGITS = 16
+MAX_BYTES: Final = strict.MAX_BYTES
 
 _COMMON = ("format", "issued_at", "issuer", "software", "entries", "openings", "raw", "destroyed", "log_key", "timestamps", "cosigners")
 _OWN: Final[Mapping[str, tuple[str, ...]]] = {NOTICE_FORMAT: ("notice", "outcomes"), CONTACTS_FORMAT: ("recipient",)}
@@ -111,141 +109,68 @@ def to_json(bundle: Bundle) -> dict[str, Any]:
 
 def parse(data: bytes) -> Bundle:
     """Read a bundle. Raises VerificationError with one sentence for the first thing that is not of its one form."""
-    found = _load(data)
+    found = strict.load(data)
     form = found.get("format") if isinstance(found, dict) else None
     if not isinstance(form, str) or form not in _OWN:
         raise VerificationError(f"The file is no proof bundle of format {NOTICE_FORMAT} or {CONTACTS_FORMAT}.")
-    members = _object(found, (*_COMMON, *_OWN[form]), "The bundle")
+    members = strict.members(found, (*_COMMON, *_OWN[form]), "The bundle")
     own = {name: members[name] for name in _OWN[form]}
     try:
         canonical(own, floats=False)
     except LedgerError as error:
         raise VerificationError(f"The bundle's {' or '.join(own)} holds what no bundle of ours can hold. {error}") from None
-    count = len(_list(members["entries"], "entries"))
+    count = len(strict.items(members["entries"], "entries"))
     made = Bundle(
-        format=form, issued_at=_text(members["issued_at"], "The member issued_at"), issuer=_text(members["issuer"], "The member issuer"),
-        software=_text(members["software"], "The member software"), own=own,
+        format=form, issued_at=strict.text(members["issued_at"], "The member issued_at"),
+        issuer=strict.text(members["issuer"], "The member issuer"),
+        software=strict.text(members["software"], "The member software"), own=own,
         entries=tuple(_proved(item, f"Item {at} of entries") for at, item in enumerate(members["entries"])),
-        openings=tuple(_opening(item, count, f"Item {at} of openings") for at, item in _numbered(members, "openings")),
-        raw=tuple(_raw(item, count, f"Item {at} of raw") for at, item in _numbered(members, "raw")),
-        destroyed=tuple(_destroyed(item, count, f"Item {at} of destroyed") for at, item in _numbered(members, "destroyed")),
-        log_key=_text(members["log_key"], "The member log_key"),
-        timestamps=tuple(_timestamp(item, f"Item {at} of timestamps") for at, item in _numbered(members, "timestamps")),
-        cosigners=tuple(_text(item, f"Item {at} of cosigners") for at, item in _numbered(members, "cosigners")))
+        openings=tuple(_opening(item, count, f"Item {at} of openings") for at, item in strict.numbered(members, "openings")),
+        raw=tuple(_raw(item, count, f"Item {at} of raw") for at, item in strict.numbered(members, "raw")),
+        destroyed=tuple(_destroyed(item, count, f"Item {at} of destroyed") for at, item in strict.numbered(members, "destroyed")),
+        log_key=strict.text(members["log_key"], "The member log_key"),
+        timestamps=tuple(_timestamp(item, f"Item {at} of timestamps") for at, item in strict.numbered(members, "timestamps")),
+        cosigners=tuple(strict.text(item, f"Item {at} of cosigners") for at, item in strict.numbered(members, "cosigners")))
     for name, places in (("openings", [(one.entry, one.field) for one in made.openings]), ("raw", [(one.entry, "") for one in made.raw]),
                          ("destroyed", [(one.entry, one.field) for one in made.destroyed])):
-        if any(one >= next_ for one, next_ in zip(places, places[1:], strict=False)):
+        if any(one >= following for one, following in pairwise(places)):
             raise VerificationError(f"The items of {name} do not stand in the order of entry and field, each once.")
     return made
 
 
-def _load(data: bytes) -> Any:
-    if len(data) > MAX_BYTES:
-        raise VerificationError(f"The file is larger than {MAX_BYTES >> 20} MiB, which no bundle is.")
-    try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_float=_no_fraction, parse_constant=_no_fraction,
-                          parse_int=_whole)
-    except UnicodeDecodeError:
-        raise VerificationError("The file is not UTF-8.") from None
-    except (ValueError, RecursionError):
-        raise VerificationError("The file is not JSON.") from None
-
-
-def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise VerificationError("The file names a JSON member twice; which of the two counts cannot be told.")
-    return found
-
-
-def _no_fraction(_text: str) -> Any:
-    raise VerificationError("The file holds a number with a fraction or an exponent; bundles have whole numbers only.")
-
-
-def _whole(text: str) -> int:
-    if len(text) > _MAX_DIGITS or text == "-0":
-        raise VerificationError("The file holds a number beyond 2^53-1 or a negative zero.")
-    return int(text)
-
-
-def _object(value: Any, names: Sequence[str], where: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise VerificationError(f"{where} is no JSON object.")
-    if missing := [name for name in names if name not in value]:
-        raise VerificationError(f"{where} lacks {', '.join(missing)}.")
-    if len(value) != len(names):
-        raise VerificationError(f"{where} has a member that is not known; a verifier cannot say what it claims.")
-    return value
-
-
-def _list(value: Any, name: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise VerificationError(f"The member {name} is no list.")
-    if len(value) > MAX_ITEMS:
-        raise VerificationError(f"The member {name} has more than {MAX_ITEMS} items.")
-    return value
-
-
-def _numbered(members: Mapping[str, Any], name: str) -> list[tuple[int, Any]]:
-    return list(enumerate(_list(members[name], name)))
-
-
-def _text(value: Any, where: str) -> str:
-    if not isinstance(value, str) or len(value) > _MAX_TEXT:
-        raise VerificationError(f"{where} is no string, or is too long.")
-    return value
-
-
-def _text_or_null(value: Any, where: str) -> str | None:
-    return None if value is None else _text(value, where)
-
-
-def _bytes(value: Any, where: str, length: int | None = None, most: int = MAX_BYTES) -> bytes:
-    if not isinstance(value, str):
-        raise VerificationError(f"{where} is no string.")
-    try:
-        found = from_base64(value, LedgerError, "it")
-    except LedgerError:
-        raise VerificationError(f"{where} is not base64 in its one canonical spelling.") from None
-    if len(found) > most or (length is not None and len(found) != length):
-        raise VerificationError(f"{where} has a length that it cannot have.")
-    return found
-
-
-def _position(value: Any, count: int, where: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < count:
-        raise VerificationError(f"{where} is no position in entries.")
-    return value
-
-
 def _proved(item: Any, where: str) -> ProvedItem:
-    found = _object(item, ("entry", "tlog_proof"), where)
-    return ProvedItem(_bytes(found["entry"], f"{where}, entry,", most=MAX_ENTRY_BYTES), _text(found["tlog_proof"], f"{where}, tlog_proof,"))
+    found = strict.members(item, ("entry", "tlog_proof"), where)
+    return ProvedItem(strict.octets(found["entry"], f"{where}, entry,", most=MAX_ENTRY_BYTES),
+                      strict.text(found["tlog_proof"], f"{where}, tlog_proof,"))
 
 
 def _opening(item: Any, count: int, where: str) -> OpeningItem:
-    found = _object(item, ("entry", "field", "salt", "value"), where)
-    return OpeningItem(_position(found["entry"], count, f"{where}, entry,"), _text(found["field"], f"{where}, field,"),
-                       _bytes(found["salt"], f"{where}, salt,", SALT_BYTES), _bytes(found["value"], f"{where}, value,"))
+    found = strict.members(item, ("entry", "field", "salt", "value"), where)
+    return OpeningItem(strict.position(found["entry"], count, f"{where}, entry,"), strict.text(found["field"], f"{where}, field,"),
+                       strict.octets(found["salt"], f"{where}, salt,", SALT_BYTES), strict.octets(found["value"], f"{where}, value,"))
 
 
 def _raw(item: Any, count: int, where: str) -> RawItem:
-    found = _object(item, ("entry", "evidence_id", "media_type", "salt", "bytes", "authenticated_by"), where)
-    return RawItem(_position(found["entry"], count, f"{where}, entry,"), _text(found["evidence_id"], f"{where}, evidence_id,"),
-                   _text_or_null(found["media_type"], f"{where}, media_type,"), _bytes(found["salt"], f"{where}, salt,", SALT_BYTES),
-                   _bytes(found["bytes"], f"{where}, bytes,"), _text_or_null(found["authenticated_by"], f"{where}, authenticated_by,"))
+    found = strict.members(item, ("entry", "evidence_id", "media_type", "salt", "bytes", "authenticated_by"), where)
+    return RawItem(
+        entry=strict.position(found["entry"], count, f"{where}, entry,"),
+        evidence_id=strict.text(found["evidence_id"], f"{where}, evidence_id,"),
+        media_type=strict.text_or_null(found["media_type"], f"{where}, media_type,"),
+        salt=strict.octets(found["salt"], f"{where}, salt,", SALT_BYTES), data=strict.octets(found["bytes"], f"{where}, bytes,"),
+        authenticated_by=strict.text_or_null(found["authenticated_by"], f"{where}, authenticated_by,"))
 
 
 def _destroyed(item: Any, count: int, where: str) -> DestroyedItem:
-    found = _object(item, ("entry", "field", "by"), where)
-    return DestroyedItem(_position(found["entry"], count, f"{where}, entry,"), _text(found["field"], f"{where}, field,"),
-                         _position(found["by"], count, f"{where}, by,"))
+    found = strict.members(item, ("entry", "field", "by"), where)
+    return DestroyedItem(strict.position(found["entry"], count, f"{where}, entry,"), strict.text(found["field"], f"{where}, field,"),
+                         strict.position(found["by"], count, f"{where}, by,"))
 
 
 def _timestamp(item: Any, where: str) -> Timestamp:
-    found = _object(item, ("checkpoint", "consistency", "token"), where)
-    hashes = _list(found["consistency"], "consistency")
+    found = strict.members(item, ("checkpoint", "consistency", "token"), where)
+    hashes = strict.items(found["consistency"], "consistency")
     if len(hashes) > 2 * MAX_DEPTH:
         raise VerificationError(f"{where}, consistency, has more hashes than any tree has levels.")
-    return Timestamp(_text(found["checkpoint"], f"{where}, checkpoint,"),
-                     tuple(_bytes(one, f"{where}, consistency,", 32) for one in hashes), _bytes(found["token"], f"{where}, token,"))
+    return Timestamp(strict.text(found["checkpoint"], f"{where}, checkpoint,"),
+                     tuple(strict.octets(one, f"{where}, consistency,", 32) for one in hashes),
+                     strict.octets(found["token"], f"{where}, token,"))

@@ -18,7 +18,8 @@ from noticesvc.rendering import markdown
 SANDBOX = "沙箱：未真实发送 · sandbox: not really sent"
 _PAGE = """<!doctype html>
 <html lang="zh-CN"><head><meta charset="utf-8"><title>{subject}</title></head>
-<body style="margin:0;padding:24px 16px;background:#f4f5f7;color:#1d2129;font:16px/1.7 -apple-system,'PingFang SC','Microsoft YaHei',sans-serif">
+<body style="margin:0;padding:24px 16px;background:#f4f5f7;color:#1d2129;
+font:16px/1.7 -apple-system,'PingFang SC','Microsoft YaHei',sans-serif">
 <div style="max-width:640px;margin:0 auto;padding:24px 28px;background:#fff;border-radius:8px">
 <h1 style="margin:0 0 16px;font-size:20px;line-height:1.4">{subject}</h1>
 {body}<p style="margin:28px 0 0;padding-top:14px;border-top:1px solid #e5e6eb;color:#86909c;font-size:13px">{footer}</p>
@@ -39,7 +40,7 @@ def build(content: Content, *, sender: str, sender_name: str, to: str, message_i
 
 
 @lru_cache(maxsize=64)
-def _shared(subject: str, body: str, sender: str, sender_name: str, sandbox: bool) -> tuple[bytes, bytes]:  # noqa: FBT001 (a cache key)
+def _shared(subject: str, body: str, sender: str, sender_name: str, sandbox: bool) -> tuple[bytes, bytes]:
     """Everything that does not depend on the recipient: the headers before theirs, and what comes after.
 
     `Auto-Submitted: auto-generated` (RFC 3834) keeps vacation notices from answering.
@@ -47,8 +48,10 @@ def _shared(subject: str, body: str, sender: str, sender_name: str, sandbox: boo
     text, page = _texts(subject, body, sender_name, sandbox)
     boundary = "=_" + hashlib.sha256(f"{text}\0{page}".encode()).hexdigest()[:40]
     before = f"From: {_words(sender_name, 'From')} <{sender}>\r\nSubject: {_words(subject, 'Subject')}\r\n"
-    after = ("Auto-Submitted: auto-generated\r\nX-Auto-Response-Suppress: All\r\nMIME-Version: 1.0\r\n"
-             f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n')
+    after = (
+        "Auto-Submitted: auto-generated\r\nX-Auto-Response-Suppress: All\r\nMIME-Version: 1.0\r\n"
+        f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'
+    )
     for kind, part in (("plain", text), ("html", page)):
         encoded = base64.encodebytes(part.encode()).decode("ascii").replace("\n", "\r\n")
         after += f'--{boundary}\r\nContent-Type: text/{kind}; charset="utf-8"\r\nContent-Transfer-Encoding: base64\r\n\r\n{encoded}'
@@ -65,7 +68,7 @@ def _words(text: str, header: str) -> str:
     return Header(text, "utf-8", header_name=header).encode(linesep="\r\n")
 
 
-def _texts(subject: str, body: str, sender_name: str, sandbox: bool) -> tuple[str, str]:  # noqa: FBT001 (as in _shared)
+def _texts(subject: str, body: str, sender_name: str, sandbox: bool) -> tuple[str, str]:
     footer = escaping.escape(sender_name) + (f" · {SANDBOX}" if sandbox else "")
     page = _PAGE.format(subject=escaping.escape(subject), body=markdown.html(body), footer=footer)
     text = f"{subject}\n\n{markdown.plain(body)}\n-- \n{sender_name}\n" + (f"{SANDBOX}\n" if sandbox else "")

@@ -29,10 +29,17 @@ class Engine(Protocol):
 
     name: str
 
-    async def read(self, fn: Callable[[Tx], Any]) -> Any: ...
-    async def write(self, fn: Callable[[Tx], Any], committed: Callable[[set[str]], None]) -> Any: ...
-    async def listen(self, heard: Callable[[set[str]], None]) -> Awaitable[None] | None: ...
-    async def close(self) -> None: ...
+    async def read(self, fn: Callable[[Tx], Any]) -> Any:
+        """Run over one snapshot."""
+
+    async def write(self, fn: Callable[[Tx], Any], committed: Callable[[set[str]], None]) -> Any:
+        """Run and commit; `committed` is told the topics that were woken."""
+
+    async def listen(self, heard: Callable[[set[str]], None]) -> Awaitable[None] | None:
+        """Hear commits of other processes, where there can be any; the awaitable ends when the connection is lost."""
+
+    async def close(self) -> None:
+        """Finish what was accepted and close."""
 
 
 class Database:

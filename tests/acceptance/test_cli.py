@@ -138,13 +138,12 @@ def test_an_address_tells_what_was_sent_there(shell, sent):
 
 
 @pytest.mark.parametrize("options", [
-    ("--recipient", "u-1002"), ("--reference", "other"), ("--address", "nobody@example.cn"), ("--recipient", "u-1001", "--to", "2020-01-01"),
-    ("--recipient", "u-1001", "--from", "2100-01-01"), ("--recipient", "u-1001", "--state", "cancelled"),
-    ("--address", "wang@example.cn")])
+    ("--recipient", "u-1002"), ("--reference", "other"), ("--address", "nobody@example.cn"), ("--address", "wang@example.cn"),
+    ("--recipient", "u-1001", "--to", "2020-01-01"), ("--recipient", "u-1001", "--state", "cancelled")])
 def test_what_does_not_fit_is_not_found(shell, sent, options):
-    """Other recipients, references, addresses, times and states give an empty list and a plain sentence."""
-    assert shell.json("notice", "find", *options) == []
-    assert shell.run("notice", "find", *options).stdout == "No notice fits.\n"
+    """Other recipients, references, addresses, times and states find nothing, which is said plainly."""
+    done = shell.run("notice", "find", *options)
+    assert (done.returncode, done.stdout) == (0, "No notice fits.\n")
 
 
 def test_dates_are_days_in_shanghai(shell, sent):

@@ -1,6 +1,5 @@
 """`noticesvc demo`, as a stranger runs it: to the end, with a proof that verifies, and no process left behind."""
 
-import json
 import os
 import re
 import signal

@@ -39,7 +39,8 @@ class Installed:
         return clean | {"NOTICESVC_SERVER__PORT": str(self.port)} | more
 
     def run(self, *args: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*COMMAND, *args], env=self.env(more), cwd="/", capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        return subprocess.run([*COMMAND, *args], env=self.env(more), cwd="/", capture_output=True, text=True,
+                              timeout=PATIENCE_S, check=False)
 
     def init(self, *more: str) -> "Installed":
         done = self.run("init", "--dir", str(self.folder), *more)
@@ -338,7 +339,7 @@ def test_help_and_version_are_quick_to_say(installed):
     text = installed.run("--help").stdout
     assert [word for word in ("init", "serve", "keys", "migrate", "vault", "ledger", "explain", "deadline") if word not in text] == []
     assert re.fullmatch(r"noticesvc \d+\.\d+\.\d+\n", installed.run("--version").stdout)
-    heavy = subprocess.run(
-        [sys.executable, "-c", "import sys, noticesvc.cli.main; print([m for m in ('sqlalchemy', 'pydantic', 'rich', 'uvicorn', 'structlog') if m in sys.modules])"],
-        capture_output=True, text=True, check=True)
+    look = ("import sys, noticesvc.cli.main\n"
+            "print([m for m in ('sqlalchemy', 'pydantic', 'rich', 'uvicorn', 'structlog') if m in sys.modules])")
+    heavy = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert heavy.stdout.strip() == "[]"

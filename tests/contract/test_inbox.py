@@ -142,6 +142,7 @@ async def test_what_is_not_in_the_inbox_is_not_found(here):
     await accepted(here, channels=["in_site"])
     await delivered_in_site(here)
     message = (await messages(here))["items"][0]["id"]
+    assert (await here.http.head(f"{BOX}/stream")).status_code == 200
     for path in ("/v1/inbox/nobody/messages", "/v1/inbox/nobody/stream"):
         assert (await here.http.get(path)).status_code == 404
     for path in (f"/v1/inbox/u-2/messages/{message}/opened", f"{BOX}/messages/{uuid4()}/opened", f"{BOX}/messages/x/displayed",

@@ -1,22 +1,15 @@
 """Proof bundles of real histories over every database: what the operations record is complete, opens, and derives to what is shown."""
 
-import asyncio
-import json
-import subprocess
-import sys
-from base64 import b64decode
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete, select, update
 
-from noticesvc.domain import instant, view
+from noticesvc.domain import instant
 from noticesvc.domain.contact import Wanted, wanted_set
 from noticesvc.domain.rules import BUILT_IN, configured
 from noticesvc.errors import Forbidden, NotFound
-from noticesvc.ledger.entry import decode
-from noticesvc.ledger.key import COSIGNATURE, generate
-from noticesvc.operations import cancel, consents, contents, document_page, facts, in_site, inbox, proving, recipients
+from noticesvc.operations import cancel, consents, document_page, in_site, inbox, proving, recipients
 from noticesvc.operations.contacts import Replacement
 from noticesvc.operations.evidence import NewEvidence, Recorder
 from noticesvc.operations.settle import settle
@@ -25,6 +18,7 @@ from noticesvc.proof.verify import verify
 from noticesvc.storage import tables as t
 from tests.support import proofs
 from tests.support.ledger import SIGNER
+from tests.support.proofs import holds, types
 
 
 @pytest.fixture
@@ -32,31 +26,6 @@ async def desk(database_url):
     """A desk on each database in turn."""
     async with proofs.desk(database_url) as made:
         yield made
-
-
-async def shown(desk, notice_id, at):
-    """The notice's body as the database tells it."""
-    def load(tx, world):
-        rows = [dict(row) for row in tx.execute(select(t.notice).where(t.notice.c.id == notice_id)).mappings()]
-        keys = contents.keys_of(tx, world, {row["subject_id"] for row in rows})
-        known = facts.load(tx, world, rows, keys, contents.hashes(tx, world, rows, keys))
-        return view.body(known[notice_id], instant.parse(at), BUILT_IN.values())
-    return await desk.house.database.read(load, desk.house.world)
-
-
-async def holds(desk, notice_id):
-    """The bundle of a notice, which verifies under the ledger's key and shows what the database shows."""
-    bundle = await desk.proof(notice_id)
-    report = verify(proofs.data(bundle), [SIGNER.verifier])
-    assert report.ok, report.failures
-    assert bundle["notice"] == await shown(desk, notice_id, bundle["issued_at"])
-    assert not report.trusted_inside
-    return bundle
-
-
-def types(bundle):
-    """The types of a bundle's entries, in order."""
-    return [decode(b64decode(one["entry"]))["type"] for one in bundle["entries"]]
 
 
 async def test_a_notice_that_was_only_accepted_is_proved(desk):
@@ -77,13 +46,15 @@ async def test_parts_duplicates_documents_and_a_case_are_proved(desk):
                          Wanted(channel="postal", address="北京市海淀区中关村大街1号", confirmation="identified"))
     await desk.acceptance()
     notice_id = await desk.notice(
-        category="judicial", sms="您有新文书 {link}", sms_carries="link", documents=(await desk.document(),), response_window={"working_days": 3},
+        category="judicial", sms="您有新文书 {link}", sms_carries="link", documents=(await desk.document(),),
+        response_window={"working_days": 3},
         case={"court": "北京互联网法院", "case_number": "（2026）京0491民初1号", "stage": "first_instance", "document_type": "传票"})
     await desk.deliver_in_site()
     await desk.dispatch()
     desk.house.clock.move(1)
     await desk.answer(notice_id, "sms", "submitted", provider_reference="gw-1", parts=2)
-    await desk.answer(notice_id, "email", "relayed", claimed_time_raw="Mon, 21 Sep 2026 22:13:21 +0800", claimed_at="2026-09-21T22:13:21+08:00")
+    await desk.answer(notice_id, "email", "relayed", claimed_time_raw="Mon, 21 Sep 2026 22:13:21 +0800",
+                      claimed_at="2026-09-21T22:13:21+08:00")
     for _ in range(3):
         desk.house.clock.move(2)
         await desk.receipt(notice_id, "sms", ("arrived", {"part": 1, "parts": 2}), ("arrived", {"part": 2, "parts": 2}))
@@ -332,71 +303,3 @@ async def test_a_cancelled_notice_is_proved(desk):
     bundle = await holds(desk, notice_id)
     assert bundle["notice"]["state"] == "cancelled"
     assert types(bundle)[2:] == ["notice.cancelled", "delivery.closed", "delivery.closed", "proof.read"]
-
-
-async def test_a_proof_is_served_once_its_checkpoint_is_signed(desk):
-    """The route waits for the sequencer; what it serves verifies, is not to be cached, and needs a reason of one line."""
-    await desk.recipient()
-    notice_id = await desk.notice()
-    await desk.sequence()
-    running = []
-    desk.house.database.on_commit("ledger", lambda: running.append(asyncio.ensure_future(desk.sequence())))
-    http = desk.house.http
-    served = await http.get(f"/v1/notices/{notice_id}/proof", params={"reason": "诉讼举证"})
-    assert served.status_code == 200, served.text
-    assert served.headers["Cache-Control"] == "no-store"
-    assert verify(served.content, [SIGNER.verifier]).ok
-    contacts = await http.get("/v1/recipients/u-1001/contacts/proof", params={"reason": "法院调取", "at": "2030-01-01T00:00:00Z"})
-    assert verify(contacts.content, [SIGNER.verifier]).ok
-    assert contacts.json()["recipient"]["at"] == "2030-01-01T00:00:00.000000Z"
-    for path, params, headers, status in (
-            (f"notices/{notice_id}/proof", {}, {}, 422), (f"notices/{notice_id}/proof", {"reason": ""}, {}, 422),
-            (f"notices/{notice_id}/proof", {"reason": "a\nb"}, {}, 422), (f"notices/{notice_id}/proof", {"reason": "a" * 501}, {}, 422),
-            (f"notices/{notice_id}/proof", {"reason": "a", "extra": "b"}, {}, 422),
-            (f"notices/{notice_id}/proof", {"reason": "a"}, {"Accept": "application/pdf"}, 406),
-            (f"notices/{notice_id}/proof", {"reason": "a"}, {"Authorization": "Bearer x"}, 401),
-            ("notices/x/proof", {"reason": "a"}, {}, 404), ("recipients/nobody/contacts/proof", {"reason": "a"}, {}, 404),
-            (f"notices/{desk.owner}/proof", {"reason": "a"}, {}, 404),
-            ("recipients/u-1001/contacts/proof", {"reason": "a", "at": "yesterday"}, {}, 422)):
-        assert (await http.get(f"/v1/{path}", params=params, headers=headers)).status_code == status, (path, params, headers)
-    await asyncio.gather(*running)
-
-
-async def test_without_a_sequencer_the_proof_is_not_available_now(desk, monkeypatch):
-    """No checkpoint in time: 503 with Retry-After. The reading was recorded; the next one is another."""
-    monkeypatch.setattr("noticesvc.api.proofs.PATIENCE_S", 0.0)
-    await desk.recipient()
-    notice_id = await desk.notice()
-    answer = await desk.house.http.get(f"/v1/notices/{notice_id}/proof", params={"reason": "诉讼举证"})
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-    assert types(await holds(desk, notice_id)) == ["recipient.recorded", "notice.accepted", "proof.read", "proof.read"]
-
-
-async def test_a_fresh_interpreter_verifies_a_file(desk, tmp_path):
-    """`noticesvc verify` without an installation: numbered steps, trust named, status 0; one byte changed, status 1; garbage, no traceback."""
-    await desk.recipient()
-    bundle = await desk.proof(await desk.notice())
-    good, bad, garbage = (tmp_path / name for name in ("good.json", "bad.json", "garbage.json"))
-    good.write_bytes(proofs.data(bundle))
-    bad.write_bytes(proofs.data(bundle | {"issuer": "别家公司"}))
-    garbage.write_bytes(b"\x00\xff" * 1000)
-
-    def run(*arguments):
-        done = subprocess.run([sys.executable, "-c", "from noticesvc.cli.main import main; main()", "verify", *map(str, arguments)],
-                              capture_output=True, text=True, cwd=tmp_path, check=False)
-        assert "Traceback" not in done.stderr
-        return done.returncode, done.stdout + done.stderr
-    status, output = run(good)
-    assert status == 0
-    assert "7. What the bundle shows follows from its entries. ok" in output
-    assert "key inside the bundle was trusted" in output
-    status, output = run(good, "--log-key", SIGNER.verifier.vkey)
-    assert status == 0
-    assert "trusted" not in output
-    assert run(good, "--log-key", generate("notices.example.com", bytes(32)).verifier.vkey)[0] == 1
-    assert run(good, "--witness", generate("w", bytes(32), COSIGNATURE).verifier.vkey)[0] == 1
-    assert run(good, "--log-key", "nonsense")[0] == 2
-    assert run(bad)[0] == 1
-    status, output = run(garbage, "--json")
-    assert status == 1
-    assert json.loads(output)["ok"] is False

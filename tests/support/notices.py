@@ -7,7 +7,8 @@ from noticesvc.operations.seal import Sealed
 from tests.support.installation import Installation
 
 PHONE, MAILBOX = "+8613800138000", "li@example.cn"
-CONTENT = {"subject": "用户协议更新", "body": "# 更新\n\n新版本自 **12 月 15 日** 起生效。", "sms": "【平台】用户协议更新：{link}", "sms_carries": "link"}
+CONTENT = {"subject": "用户协议更新", "body": "# 更新\n\n新版本自 **12 月 15 日** 起生效。",
+           "sms": "【平台】用户协议更新：{link}", "sms_carries": "link"}
 
 
 def notice(**more: Any) -> dict[str, Any]:
@@ -45,7 +46,7 @@ async def delivered_in_site(here: Installation) -> int:
 
 
 async def sealed(here: Installation, provider: str = "sms") -> list[Sealed]:
-    """Claim and seal what is due on other channels, as a worker does; nothing is called."""
+    """Claim and seal what is due on other channels and was not sealed before, as a worker does; nothing is called."""
     owner = here.database.sources.new_id()
     claims = await here.database.write(claim.claim, owner, 100, 60)
-    return await here.database.write(seal.seal, here.world, owner, [(one, provider) for one in claims])
+    return await here.database.write(seal.seal, here.world, owner, [(one, provider) for one in claims if one.unanswered is None])

@@ -4,16 +4,23 @@ The clock stands still between steps unless a test moves it; ledger entries are 
 """
 
 import json
+from base64 import b64decode
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from sqlalchemy import select
+
+from noticesvc.domain import instant, view
 from noticesvc.domain.access import SCOPES, Access
 from noticesvc.domain.contact import Wanted, wanted_set
-from noticesvc.operations import accept, claim, consents, in_site, proving, receipts, recipients, record, seal, sequence
+from noticesvc.domain.rules import BUILT_IN
+from noticesvc.ledger.entry import decode
+from noticesvc.operations import accept, claim, consents, contents, facts, in_site, proving, receipts, recipients, record, seal, sequence
 from noticesvc.operations.contacts import Replacement
 from noticesvc.operations.notice_request import NoticeRequest
 from noticesvc.operations.record import Answer, Schedule
+from noticesvc.proof.verify import verify
 from noticesvc.provider import Receipt
 from noticesvc.storage import tables as t
 from tests.support.installation import Installation, installed
@@ -66,7 +73,8 @@ class Desk:
     async def dispatch(self, only=None, routes=None):
         """Claim and seal what is due; the sealed attempts."""
         claims = await self.house.database.write(claim.claim, self.owner, 100, 60)
-        made = await self.write(seal.seal, self.owner, [(c, (routes or ROUTES)[c.channel]) for c in claims if only is None or c.channel in only])
+        starts = [(c, (routes or ROUTES)[c.channel]) for c in claims if only is None or c.channel in only]
+        made = await self.write(seal.seal, self.owner, starts)
         self.sealed |= {(one.notice_id, one.channel): one for one in made}
         return made
 
@@ -117,3 +125,28 @@ async def desk(url):
         office = await in_office(house.database)
         new = house.database.sources.new_id
         yield Desk(house, Access(new(), EVERYTHING), office, new())
+
+
+async def shown(desk, notice_id, at):
+    """The notice's body as the database tells it."""
+    def load(tx, world):
+        rows = [dict(row) for row in tx.execute(select(t.notice).where(t.notice.c.id == notice_id)).mappings()]
+        keys = contents.keys_of(tx, world, {row["subject_id"] for row in rows})
+        known = facts.load(tx, world, rows, keys, contents.hashes(tx, world, rows, keys))
+        return view.body(known[notice_id], instant.parse(at), BUILT_IN.values())
+    return await desk.house.database.read(load, desk.house.world)
+
+
+async def holds(desk, notice_id):
+    """The bundle of a notice, which verifies under the ledger's key and shows what the database shows."""
+    bundle = await desk.proof(notice_id)
+    report = verify(data(bundle), [SIGNER.verifier])
+    assert report.ok, report.failures
+    assert bundle["notice"] == await shown(desk, notice_id, bundle["issued_at"])
+    assert not report.trusted_inside
+    return bundle
+
+
+def types(bundle):
+    """The types of a bundle's entries, in order."""
+    return [decode(b64decode(one["entry"]))["type"] for one in bundle["entries"]]

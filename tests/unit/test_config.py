@@ -70,7 +70,7 @@ def test_every_line_of_the_example_has_one_key():
 
 def test_the_configuration_of_init_loads():
     """What `init` writes is a valid configuration, whatever stands in the database URL."""
-    url = "postgresql+asyncpg://svc:p\"w\\d@db/n"
+    url = 'postgresql+asyncpg://svc:p"w\\d@db/n'
     settings = config.build(tomllib.loads(template.configuration(url, "notices.example.com")), {}, ROOT)
     assert settings.database.url.get_secret_value() == url
     assert {provider.kind for provider in settings.providers.values()} == {"sandbox"}

@@ -8,13 +8,15 @@ UUIDv7 that leads their key; the other keys contain it, so that a key look-up to
 """
 
 from noticesvc.storage.tables.base import FILLFACTOR, PARTITIONED, Id, metadata
-from noticesvc.storage.tables.people import (
-    acceptance,
-    api_key,
-    contact,
-    recipient,
-    subject_entry,
-    vault_key,
+from noticesvc.storage.tables.flows import outgoing_event, receipt, sandbox_message, sandbox_receipt
+from noticesvc.storage.tables.ledger import (
+    ledger_bundle,
+    ledger_checkpoint,
+    ledger_head,
+    ledger_index,
+    ledger_key,
+    ledger_pending,
+    ledger_tile,
 )
 from noticesvc.storage.tables.notices import (
     announcement,
@@ -31,24 +33,12 @@ from noticesvc.storage.tables.notices import (
     provider_reference,
     template,
 )
-from noticesvc.storage.tables.flows import (
-    outgoing_event,
-    receipt,
-    sandbox_message,
-    sandbox_receipt,
-)
-from noticesvc.storage.tables.ledger import (
-    ledger_bundle,
-    ledger_checkpoint,
-    ledger_head,
-    ledger_index,
-    ledger_key,
-    ledger_pending,
-    ledger_tile,
-)
+from noticesvc.storage.tables.people import acceptance, api_key, contact, recipient, subject_entry, vault_key
 
 __all__ = [
-    "FILLFACTOR", "PARTITIONED", "Id", "metadata",
+    "FILLFACTOR",
+    "PARTITIONED",
+    "Id",
     "acceptance",
     "announcement",
     "api_key",
@@ -68,6 +58,7 @@ __all__ = [
     "ledger_pending",
     "ledger_tile",
     "link",
+    "metadata",
     "notice",
     "notice_entry",
     "outgoing_event",

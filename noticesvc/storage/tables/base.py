@@ -1,5 +1,7 @@
 """What every table shares: metadata, types, the two columns that name a row's ledger entry, and how PostgreSQL lays out growth."""
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Uuid
 
 metadata = MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s",
@@ -10,11 +12,16 @@ Micros = BigInteger
 # SQLite counts rows by its own INTEGER PRIMARY KEY only when the type is spelled so.
 Serial = BigInteger().with_variant(Integer, "sqlite")
 
-# key column, for PostgreSQL's PARTITION BY RANGE
+# The key column of tables that grow: on PostgreSQL they are partitioned by month over the UUIDv7 in it.
 PARTITIONED = {"notice": "id", "content": "id", "delivery": "notice_id", "attempt": "notice_id", "evidence": "notice_id",
                "notice_entry": "notice_id", "inbox_message": "notice_id", "ledger_index": "batch"}
-# room in each page for updates that touch no index (heap-only tuples)
+# Room in each page for updates that touch no index (heap-only tuples).
 FILLFACTOR = {"notice": 60, "delivery": 60}
+
+
+def growing(name: str) -> dict[str, Any]:
+    """Table options of a table that is partitioned by time."""
+    return {"postgresql_partition_by": f"RANGE ({PARTITIONED[name]})"}
 
 
 def entry_columns() -> tuple[Column[str], Column[int]]:

@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, LargeBinary, SmallInteger, Table, Text
 
-from noticesvc.storage.tables.base import Id, Micros, Serial, metadata
+from noticesvc.storage.tables.base import Id, Micros, Serial, growing, metadata
 
 ledger_pending = Table(  # one row a transaction: its entries, length-prefixed
     "ledger_pending", metadata,
@@ -16,6 +16,7 @@ ledger_index = Table(
     "ledger_index", metadata,
     Column("batch", Id, primary_key=True),
     Column("first", BigInteger, nullable=False),
+    **growing("ledger_index"),
 )
 
 ledger_bundle = Table(  # entry bundles of 256, zlib

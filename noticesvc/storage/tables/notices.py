@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, UniqueConstraint, text
 
-from noticesvc.storage.tables.base import Id, Micros, entry_columns, metadata
+from noticesvc.storage.tables.base import Id, Micros, entry_columns, growing, metadata
 
 template = Table(
     "template", metadata,
@@ -32,6 +32,7 @@ content = Table(  # what notices say; `subject_id` null: shared by many, sealed 
     Column("subject_id", Id),
     Column("sealed", LargeBinary),  # openings: content, content_sha256
     *entry_columns(),
+    **growing("content"),
 )
 
 notice = Table(
@@ -79,6 +80,7 @@ notice = Table(
           sqlite_where=text("case_index is not null")),
     Index("ix_notice_broadcast", "broadcast_id", "id", postgresql_where=text("broadcast_id is not null"),
           sqlite_where=text("broadcast_id is not null")),
+    **growing("notice"),
 )
 
 delivery = Table(
@@ -100,6 +102,7 @@ delivery = Table(
     # Due work of any kind; a claim changes no indexed column.
     Index("ix_delivery_due", "state", "priority", "due_at", postgresql_where=text("due_at is not null"),
           sqlite_where=text("due_at is not null")),
+    **growing("delivery"),
 )
 
 attempt = Table(
@@ -119,6 +122,7 @@ attempt = Table(
     Column("closed_batch", Id),
     Column("closed_offset", Integer),
     *entry_columns(),
+    **growing("attempt"),
 )
 
 evidence = Table(
@@ -151,6 +155,7 @@ evidence = Table(
     Column("raw_index", LargeBinary),  # keyed hash of the raw bytes, to find the first evidence with the same bytes
     Column("sealed", LargeBinary),  # openings: raw, raw_sha256, content_sha256, provider_reference, claimed_time_raw, …
     *entry_columns(),
+    **growing("evidence"),
 )
 
 provider_reference = Table(  # finds the attempt that a receipt speaks of
@@ -168,6 +173,7 @@ notice_entry = Table(  # the notice's entries that no other row names
     Column("type", Text, nullable=False),
     Column("sealed", LargeBinary),
     *entry_columns(),
+    **growing("notice_entry"),
 )
 
 link = Table(  # the random address of a document page
@@ -187,6 +193,7 @@ inbox_message = Table(
     Column("opened_at", Micros),
     Column("acknowledged_at", Micros),
     Index(None, "subject_id", "notice_id"),
+    **growing("inbox_message"),
 )
 
 announcement = Table(

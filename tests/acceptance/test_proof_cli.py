@@ -1,0 +1,135 @@
+"""Proofs of what a live service really did with its sandbox: over HTTP, by `noticesvc proof`, checked by `noticesvc verify`."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+COMMAND = [sys.executable, "-c", "from noticesvc.cli.main import main; main()"]
+PATIENCE_S = 60
+BEHAVIOURS = {  # what the sandbox does by address, and where the delivery ends
+    "u-fine": ("+8613800138001", "li@example.cn"), "u-gone": ("+8613800138002", "bounce1@example.cn"),
+    "u-late": ("+8613800138003", "slow@example.cn"), "u-twice": ("+8613800138005", "dsn@example.cn"),
+    "u-refused": ("+8613800138006", "refuse@example.cn"),
+}
+WANTED = {"u-fine": {"delivered"}, "u-gone": {"delivered", "failed"}, "u-late": {"delivered"}, "u-twice": {"delivered"},
+          "u-refused": {"delivered", "failed"}}
+
+
+class Service:
+    """An installation in a folder, served by a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.folder = folder
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("NOTICESVC_")}
+        self.env = clean | {"NOTICESVC_CONFIG": str(folder / "config.toml"), "NOTICESVC_SERVER__PORT": str(port)}
+        done = self.run("init", "--dir", str(folder))
+        assert done.returncode == 0, done.stderr
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {done.stdout.splitlines()[-1]}"},
+                                 trust_env=False, timeout=10)
+        with (folder / "log").open("w") as log:
+            self.process = subprocess.Popen([*COMMAND, "serve"], env=self.env, cwd="/", stdout=subprocess.PIPE, stderr=log, text=True)
+        assert self.process.stdout.readline().startswith("ready"), (folder / "log").read_text()
+
+    def run(self, *args):
+        return subprocess.run([*COMMAND, *args], env=self.env, cwd="/", capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+    def stop(self):
+        self.process.terminate()
+        assert self.process.wait(PATIENCE_S) == 0
+        self.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    made = Service(tmp_path_factory.mktemp("proof") / "svc")
+    try:
+        yield made
+    finally:
+        if made.process.poll() is None:
+            made.stop()
+        made.http.close()
+
+
+@pytest.fixture(scope="module")
+def notices(service):
+    """One notice for each behaviour of the sandbox, finished: ids by recipient."""
+    made = {}
+    for recipient_id, (sms, email) in BEHAVIOURS.items():
+        answer = service.http.put(f"/v1/recipients/{recipient_id}/contacts", json={"source": "registration", "contacts": [
+            {"channel": "sms", "address": sms, "confirmation": "confirmed"},
+            {"channel": "email", "address": email, "confirmation": "confirmed"}]})
+        assert answer.status_code == 200, answer.text
+        answer = service.http.post("/v1/notices", json={
+            "recipient_id": recipient_id, "category": "platform", "content": {
+                "subject": "通知", "body": "正文", "sms": "【平台】长短信。" + "很长的短信。" * 30, "sms_carries": "full"}})
+        assert answer.status_code == 202, answer.text
+        made[recipient_id] = answer.json()["id"]
+    ends = time.monotonic() + PATIENCE_S
+    waiting = dict(made)
+    while waiting and time.monotonic() < ends:
+        for recipient_id, notice_id in list(waiting.items()):
+            states = {one["state"] for one in service.http.get(f"/v1/notices/{notice_id}").json()["deliveries"]}
+            if states == WANTED[recipient_id]:
+                del waiting[recipient_id]
+        time.sleep(0.1)  # the world outside decides when; there is nothing to wait on
+    assert not waiting
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("recipient_id", BEHAVIOURS)
+def test_a_served_proof_of_each_behaviour_verifies_under_the_served_key(service, notices, recipient_id, tmp_path):
+    """What GET …/proof serves is what GET …/notices says, and verifies under the key that the service publishes."""
+    notice_id = notices[recipient_id]
+    served = service.http.get(f"/v1/notices/{notice_id}/proof", params={"reason": "诉讼举证"})
+    assert served.status_code == 200, served.text
+    file = tmp_path / "proof.json"
+    file.write_bytes(served.content)
+    key = service.http.get("/v1/ledger/key").text.split("\n")[0]
+    done = service.run("verify", str(file), "--log-key", key)
+    assert done.returncode == 0, done.stdout
+    proved, told = served.json()["notice"], service.http.get(f"/v1/notices/{notice_id}").json()
+    assert {name: proved[name] for name in ("deliveries", "evidence", "state", "id", "deadlines")} == {
+        name: told[name] for name in ("deliveries", "evidence", "state", "id", "deadlines")}
+    assert proved["service"] | {"alternatives": None} == told["service"] | {"alternatives": None}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_proofs_are_fetched_at_the_shell_beside_the_live_service(service, notices, tmp_path):
+    """`proof get` and `proof contacts` write files that verify; nothing is overwritten; the ledger audits clean afterwards."""
+    notice, contacts = tmp_path / "notice.json", tmp_path / "contacts.json"
+    done = service.run("proof", "get", notices["u-fine"], "--reason", "内部核查", "-o", str(notice))
+    assert done.returncode == 0, done.stderr
+    assert service.run("proof", "contacts", "u-fine", "--reason", "内部核查", "-o", str(contacts)).returncode == 0
+    for file in (notice, contacts):
+        assert service.run("verify", str(file)).returncode == 0
+    assert service.run("proof", "get", notices["u-fine"], "--reason", "再查", "-o", str(notice)).returncode == 2
+    assert service.run("proof", "get", notices["u-fine"], "--reason", "", "-o", str(tmp_path / "x")).returncode == 2
+    unknown = service.run("proof", "get", "x", "--reason", "查", "-o", str(tmp_path / "x"))
+    assert (unknown.returncode, (tmp_path / "x").exists()) == (1, False)
+    audit = service.run("ledger", "audit")
+    assert audit.returncode == 0, audit.stdout
+    assert json.loads(notice.read_text())["notice"]["state"] == "served"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_without_a_running_service_the_shell_says_so(service, notices, tmp_path):
+    """No checkpoint appears: one sentence that names the remedy, and no file."""
+    service.stop()
+    done = service.run("proof", "get", notices["u-fine"], "--reason", "内部核查", "-o", str(tmp_path / "x"))
+    assert done.returncode == 1
+    assert "noticesvc serve" in done.stderr
+    assert not (tmp_path / "x").exists()

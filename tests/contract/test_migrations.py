@@ -1,0 +1,88 @@
+"""The migrations make exactly the tables that the code uses, on both databases, and lay PostgreSQL's growth out by time."""
+
+import os
+import time
+from pathlib import Path
+
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from noticesvc.domain.identity import lower_bound
+from noticesvc.storage import migrate, partitions
+from noticesvc.storage.database import Database
+from noticesvc.storage.tables import PARTITIONED, metadata
+from noticesvc.storage.transaction import Sources, Tx
+
+MONTH = 31 * 86_400_000_000
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+async def _migrated(url: str) -> Database:
+    database = Database(url, Sources(_now, os.urandom), Path())
+    await database.write(migrate.upgrade)
+    return database
+
+
+async def test_migrations_make_the_tables_of_the_code(database_url: str) -> None:
+    """After all migrations nothing differs from the tables that statements are written against."""
+    database = await _migrated(database_url)
+
+    def differences(tx: Tx) -> list[object]:
+        mine = {table.name for table in metadata.tables.values()}
+        context = MigrationContext.configure(
+            tx.conn, opts={"include_name": lambda name, kind, _: kind != "table" or name in mine, "compare_type": True}
+        )
+        return list(compare_metadata(context, metadata))
+
+    assert await database.read(differences) == []
+    assert await database.read(migrate.current) == migrate.head()
+    await database.close()
+
+
+async def test_upgrade_twice_changes_nothing(database_url: str) -> None:
+    """Two hosts that start at once both run the migrations; the second finds them done."""
+    database = await _migrated(database_url)
+    await database.write(migrate.upgrade)
+    assert await database.read(migrate.current) == migrate.head()
+    await database.close()
+
+
+async def test_growing_tables_have_months_ahead(postgres_url: str) -> None:
+    """On PostgreSQL this month and the coming ones have partitions, and later ones are made in time."""
+    database = await _migrated(postgres_url)
+
+    def names(tx: Tx) -> set[str]:
+        return {
+            row[0]
+            for row in tx.conn.execute(
+                text("select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid where c.relkind = 'r'")
+            )
+        }
+
+    first = await database.read(names)
+    assert {f"{table}_rest" for table in PARTITIONED} <= first
+    assert len([name for name in first if name.startswith("evidence_2")]) == partitions.AHEAD + 1
+    made = await database.write(lambda tx: partitions.extend(tx.conn, tx.now + 2 * MONTH))
+    assert made >= len(PARTITIONED)
+    assert first < await database.read(names)
+    assert await database.write(lambda tx: partitions.extend(tx.conn, tx.now)) == 0
+    await database.close()
+
+
+async def test_a_row_lies_in_the_month_of_its_id(postgres_url: str) -> None:
+    """A row's partition follows from the time in its id; one of no known month goes to the rest, so no insert fails."""
+    database = await _migrated(postgres_url)
+    now = _now()
+
+    def insert(tx: Tx, micros: int) -> str:
+        batch = lower_bound(micros)[:14] + "7" + lower_bound(micros)[15:19] + "8" + lower_bound(micros)[20:]
+        tx.conn.execute(text("insert into ledger_index (batch, first) values (:b, 0)"), {"b": batch})
+        return str(tx.conn.execute(text("select tableoid::regclass from ledger_index where batch = :b"), {"b": batch}).scalar_one())
+
+    assert await database.write(insert, now) == time.strftime("ledger_index_%Y%m", time.gmtime(now / 1e6))
+    assert await database.write(insert, now + 60 * MONTH) == "ledger_index_rest"
+    await database.close()
