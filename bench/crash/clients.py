@@ -67,6 +67,12 @@ class Clients:
                 pass
             await asyncio.sleep(_AGAIN_S)
 
+    async def once(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> tuple[int, Any]:
+        """One request and no other; status and headers. Raises aiohttp.ClientError or TimeoutError."""
+        async with self._session.request(method, self._url + path, json=body, headers=headers) as answer:
+            await answer.read()
+            return answer.status, answer.headers
+
     async def _work(self) -> None:
         while True:
             group = await self._groups.get()

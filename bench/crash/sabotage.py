@@ -7,11 +7,14 @@ import asyncio
 import functools
 import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import insert, or_
 
 from noticesvc.dispatch import journal, worker
+from noticesvc.errors import DatabaseUnavailable
 from noticesvc.operations import claim
 from noticesvc.storage import tables as t
 from noticesvc.storage import transaction
@@ -96,6 +99,41 @@ def answers_without_calls() -> None:
         return await call(world, sealed, *rest)
 
     worker.call = sometimes
+
+
+def fail_after_commit(operation: Any, times: int = 1) -> None:
+    """The connection breaks in the moment of the commit: the first writes of this operation are done, and said to have failed."""
+    write, left = Database.write, iter(range(times))
+
+    @functools.wraps(write)
+    async def broken(database: Database, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        result = await write(database, fn, *args, **kwargs)
+        if fn is operation and result != [] and next(left, None) is not None:
+            raise DatabaseUnavailable("The connection broke in the moment of the commit.")
+        return result
+
+    Database.write = broken  # type: ignore[method-assign]
+
+
+def fail_before(operation: Any, times: int = 1) -> None:
+    """The database is not there for the first writes of this operation."""
+    write, left = Database.write, iter(range(times))
+
+    @functools.wraps(write)
+    async def broken(database: Database, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        if fn is operation and next(left, None) is not None:
+            raise DatabaseUnavailable("The database is not there.")
+        return await write(database, fn, *args, **kwargs)
+
+    Database.write = broken  # type: ignore[method-assign]
+
+
+def shifted_clock(file: str) -> None:
+    """The wall clock of this process goes wrong by the seconds that stand in a file, from one moment to the next."""
+    from noticesvc.bootstrap import installation
+
+    installation.sources = lambda: transaction.Sources(
+        lambda: time.time_ns() // 1000 + int(Path(file).read_text() or 0) * 1_000_000, os.urandom)
 
 
 def die(method: str, after: bool, times: int = 1) -> None:

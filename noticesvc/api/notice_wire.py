@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from noticesvc.api import wire
 from noticesvc.domain import instant
+from noticesvc.domain.identity import is_id
 from noticesvc.domain.notice import Category, Channel, Stage, State, Strategy
 from noticesvc.errors import Fault, InputError, MalformedInput
 from noticesvc.ledger.canonical import canonical
@@ -59,6 +60,12 @@ def _sensible(value: datetime) -> datetime:
     return value
 
 
+def _our_id(value: str) -> str:
+    if not is_id(value):
+        raise PydanticCustomError("our_id", "must be an id of ours, a UUID of version 7 in lower case")
+    return value
+
+
 def _parameter(value: JsonValue) -> JsonValue:
     if isinstance(value, dict | list | float):
         raise PydanticCustomError("parameter", "must be a string or a whole number")
@@ -71,7 +78,7 @@ Sms = Annotated[wire.Text, AfterValidator(_filled), Field(min_length=1, max_leng
 Carries = Literal["full", "link", "pointer"]
 Future = Annotated[wire.Instant, AfterValidator(_sensible)]
 Word = Annotated[wire.Line, Field(min_length=1, max_length=200)]
-Id = Annotated[str, Field(max_length=64), WithJsonSchema({"type": "string", "format": "uuid"})]
+Id = Annotated[str, AfterValidator(_our_id), WithJsonSchema({"type": "string", "format": "uuid"})]
 Parameters = dict[Annotated[wire.Line, Field(max_length=128)], Annotated[JsonValue, AfterValidator(_parameter)]]
 IdempotencyKey = Annotated[wire.Line, Field(min_length=1, max_length=255)]
 

@@ -121,8 +121,6 @@ async def count_notices(call: Call) -> Any:
 
 
 def _filter(query: NoticeFilter) -> Filter:
-    if query.broadcast_id is not None and not is_id(query.broadcast_id):
-        raise InputError("A query parameter cannot be used.", (Fault("/broadcast_id", "must be an id of ours"),))
     return Filter(recipient_id=query.recipient_id, reference=query.reference, category=query.category, state=query.state,
                   broadcast_id=query.broadcast_id, accepted_from=micros(query.accepted_from), accepted_to=micros(query.accepted_to),
                   case_number=query.case_number)

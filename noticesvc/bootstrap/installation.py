@@ -38,7 +38,7 @@ _CALENDAR_WARNING = timedelta(days=60)
 
 def sources() -> Sources:
     """The real clock and the operating system's randomness."""
-    return Sources(lambda: time.time_ns() // 1000, os.urandom)
+    return Sources(lambda: time.time_ns() // 1000, os.urandom, os.urandom(8).hex())
 
 
 def software() -> str:

@@ -39,7 +39,8 @@ async def call(world: World, sealed: Sealed, provider: Provider, journal: Journa
     reference = sealed.reference
 
     def ended(outcome: str, started: int | None, **more: object) -> Answer:
-        return Answer(sealed.notice_id, sealed.channel, sealed.number, outcome, started, clock(), **more)  # type: ignore[arg-type]
+        return Answer(sealed.notice_id, sealed.channel, sealed.number, outcome, started, clock(),
+                      content_sha256=sealed.content.sha256, **more)  # type: ignore[arg-type]
 
     try:
         message = render(world, sealed, provider)

@@ -3,7 +3,7 @@
 Called by entry for the ledger's entries and for values that are committed to. Members are sorted by the UTF-16 code
 units of their names, nothing is escaped that need not be, numbers are written as ECMAScript does. Most values hold
 no fraction and no name outside the Basic Multilingual Plane; for them the standard library's encoder with sorted names
-gives exactly these bytes and is some twenty times faster than a walk in Python, so it is used.
+gives exactly these bytes and is faster than writing in Python, so it is used.
 """
 
 import json
@@ -14,6 +14,7 @@ from noticesvc.errors import EntryError
 MAX_INT = 2**53 - 1
 MAX_DEPTH = 64
 
+_PLAIN = frozenset({str, bool, type(None)})  # most members: known by their exact type at once
 _fast = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False).encode
 _string = json.JSONEncoder(ensure_ascii=False).encode
 
@@ -33,7 +34,7 @@ def canonical(value: object, *, floats: bool = True) -> bytes:
 
 def _inspect(value: object, depth: int, floats: bool) -> bool:
     """Whether the fast encoder writes this canonically. Raises EntryError for what has no canonical form."""
-    if value is None or isinstance(value, (str, bool)):
+    if type(value) in _PLAIN or isinstance(value, (str, bool)):
         return True
     if isinstance(value, int):
         if not -MAX_INT <= value <= MAX_INT:
@@ -52,6 +53,8 @@ def _inspect(value: object, depth: int, floats: bool) -> bool:
         for name, member in value.items():
             if not isinstance(name, str):
                 raise EntryError("A member's name is not a string.")
+            if type(member) in _PLAIN and name.isascii():
+                continue
             # Only beyond the Basic Multilingual Plane does code unit order differ from code point order.
             plain &= (name.isascii() or max(name) <= "\uffff") & _inspect(member, depth + 1, floats)
     elif isinstance(value, (list, tuple)):

@@ -37,6 +37,7 @@ class Answer:
     claimed_at: str | None = None
     parts: int | None = None
     message_sha256: str | None = None
+    content_sha256: str | None = None  # the notice's; looked up where the answer does not bring it
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,8 @@ def record(tx: Tx, world: World, schedule: Schedule, answers: Sequence[Answer], 
     """
     unit = Unit(tx, world, {a.notice_id for a in answers})
     past = unit.history()
-    hashes = contents.hashes(tx, world, unit.notices.values(), {n["subject_id"]: unit.key(n["subject_id"]) for n in unit.notices.values()})
-    recorder, changed = Recorder(unit), False
+    hashes = _content_hashes(unit, answers)
+    recorder, again = Recorder(unit), False
     for answer, luck in sorted(zip(answers, jitter, strict=True), key=lambda pair: (pair[0].notice_id, pair[0].channel)):
         attempt = past.attempt(answer.notice_id, answer.channel, answer.number)
         before = past.answer(answer.notice_id, answer.channel, answer.number)
@@ -72,12 +73,20 @@ def record(tx: Tx, world: World, schedule: Schedule, answers: Sequence[Answer], 
         else:
             _answered(unit, recorder, answer, attempt, one, hashes)
         _change(unit, schedule, answer, attempt, one, luck)
-        changed = True
+        again = again or answer.outcome in ("failed_temporary", "unknown", "not_sent")
     recorder.save()
-    if changed:
+    if again:
         tx.wake("dispatch")
     settle(unit)
     unit.save()
+
+
+def _content_hashes(unit: Unit, answers: Sequence[Answer]) -> dict[str, str]:
+    given = {a.notice_id: a.content_sha256 for a in answers if a.content_sha256 is not None}
+    missing = [unit.notices[a.notice_id] for a in answers if a.notice_id not in given and a.notice_id in unit.notices]
+    if missing:
+        given |= contents.hashes(unit.tx, unit.world, missing, {n["subject_id"]: unit.key(n["subject_id"]) for n in missing})
+    return given
 
 
 def _evidence(answer: Answer, attempt: Any, one: Any, hashes: Mapping[str, str]) -> NewEvidence:

@@ -68,7 +68,6 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
     }
     keys = {s: unit.key(s) for s in recipients}
     texts = contents.load(tx, world, list(unit.notices.values()), keys)
-    hashes = contents.hashes(tx, world, unit.notices.values(), keys)
     recorder, made = Recorder(unit), _Made()
     for claim, provider in sorted(starts, key=lambda s: (s[0].notice_id, s[0].channel)):
         one = mine.get((claim.notice_id, claim.channel))
@@ -86,7 +85,7 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
         content = texts[row["id"]]
         if contact is None or content is None:
             continue
-        _intend(unit, recorder, made, one, recipient, contact, provider, content, hashes[row["id"]])
+        _intend(unit, recorder, made, one, recipient, contact, provider, content)
     tx.insert(t.attempt, made.attempts)
     _links(tx, made.links)
     if made.waiting:
@@ -142,7 +141,7 @@ def _obstacle(tx: Tx, row: Mapping[str, Any], recipient: Any, one: Any, contact:
 
 
 def _intend(
-    unit: Unit, recorder: Recorder, made: _Made, one: Any, recipient: Any, contact: Any, provider: str | None, content: Content, sha256: str
+    unit: Unit, recorder: Recorder, made: _Made, one: Any, recipient: Any, contact: Any, provider: str | None, content: Content
 ) -> None:
     tx, row = unit.tx, unit.notices[one.notice_id]
     key = unit.key(row["subject_id"])
@@ -162,7 +161,7 @@ def _intend(
         contact_id=contact["id"],
         confirmation=contact["confirmation"],
         provider=provider,
-        content_sha256=sha256,
+        content_sha256=content.sha256,
     )
     members, opened, _ = recorder.members(new, evidence_id, content_matches=True)
     overrode = ["refusal"] if one.channel in recipient.refuse_commercial.split() else []

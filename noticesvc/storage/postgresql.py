@@ -121,7 +121,13 @@ class PostgreSQL:
                 lost.set_result(None)
 
         connection.add_termination_listener(gone)
-        await connection.add_listener("noticesvc", lambda _c, _p, _ch, payload: heard(set(str(payload).split(","))))
+
+        def told(_connection: object, _pid: int, _channel: str, payload: object) -> None:
+            process, _, topics = str(payload).partition(" ")
+            if process != self.sources.process or process == "-":  # its own commits a process hears without the detour
+                heard(set(topics.split(",")))
+
+        await connection.add_listener("noticesvc", told)
         return lost
 
     async def close(self) -> None:

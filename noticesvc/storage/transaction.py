@@ -35,6 +35,7 @@ class Sources:
 
     clock: Callable[[], int]  # microseconds since 1970 UTC
     random: Callable[[int], bytes]
+    process: str = "-"  # names this process among those that hear each other's commits
 
     def new_id(self) -> str:
         """A fresh UUIDv7."""
@@ -52,11 +53,14 @@ class Tx:
     _entries: list[bytes] = field(default_factory=list)
     _batch: str = ""
     _ids: int = 0
+    _at: str = ""
 
     @property
     def at(self) -> str:
         """`now` as entries and answers write it."""
-        return instant.text(instant.from_micros(self.now))
+        if not self._at:
+            self._at = instant.text(instant.from_micros(self.now))
+        return self._at
 
     @property
     def postgresql(self) -> bool:
@@ -116,4 +120,4 @@ class Tx:
                 data=b"".join(len(entry).to_bytes(2, "big") + entry for entry in self._entries)))
             self.topics.add("ledger")
         if self.topics and self.postgresql:
-            self.conn.execute(select(func.pg_notify("noticesvc", ",".join(sorted(self.topics)))))
+            self.conn.execute(select(func.pg_notify("noticesvc", f"{self.sources.process} {','.join(sorted(self.topics))}")))

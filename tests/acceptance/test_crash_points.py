@@ -7,16 +7,12 @@ import re
 
 import pytest
 
+from tests.fakes import sms_gateway
 from tests.fakes.smtp_server import HANG
-from tests.support.process import delivered, outcomes, running, state
+from tests.support.process import delivered, message_ids, outcomes, running, state, until
 
 pytestmark = [pytest.mark.kill, pytest.mark.slow]
 DIE = "from bench.crash import sabotage; sabotage.die({!r}, after={!r})"
-
-
-def message_ids(server):
-    """The Message-IDs of what the server took, in order."""
-    return [re.search(rb"(?im)^message-id:\s*(\S+)", taken.content)[1] for taken in server.contents]
 
 
 async def died(run):
@@ -69,7 +65,7 @@ async def test_mandatory_mail_at_the_server_is_sent_again_under_the_same_name(da
 
 
 async def test_commercial_mail_at_the_server_is_not_sent_again(database_url, tmp_path):
-    """The same with a commercial notice: it stays unknown, and the next notice shows that the worker went past it."""
+    """The same with a commercial notice: once it was reconciled it waits for a receipt, for days, and nothing is sent."""
     async with running(tmp_path, database_url) as run:
         process = await run.service.start()
         run.mail.script["CONTENT"] = [HANG]
@@ -80,7 +76,7 @@ async def test_commercial_mail_at_the_server_is_not_sent_again(database_url, tmp
         del run.mail.script["CONTENT"]
         await run.service.start()
         await run.until(notice_id, lambda n: outcomes(n) == ["unknown"])
-        # Its reconciliation is due a second after; a later notice of lower urgency is claimed after it.
+        await until(lambda: run.due_in(notice_id), lambda seconds: seconds > 86400)
         await run.until(await run.post(recipient, category="commercial", key="later"), delivered)
         assert (outcomes(await run.notice(notice_id)), state(await run.notice(notice_id))) == (["unknown"], "unknown")
         assert len(run.mail.contents) == 2
@@ -105,7 +101,6 @@ async def test_a_submission_at_the_gateway_is_settled_by_its_report(database_url
     """Dead between submission and answer, and the gateway reports meanwhile: the report settles it and nothing is sent again."""
     async with running(tmp_path, database_url, worker={"reconcile_after_s": 4}) as run:
         process = await run.service.start()
-        from tests.fakes import sms_gateway
         run.sms.moves[:] = [sms_gateway.HANG]
         notice_id = await run.post(await run.recipient(), channels=("sms",), key="k")
         await run.sms.reached()
@@ -115,7 +110,7 @@ async def test_a_submission_at_the_gateway_is_settled_by_its_report(database_url
         assert await run.sms.report(run.sms.requests[0], 1, "stat:DELIVRD err:000") == 200
         notice = await run.until(notice_id, delivered)
         assert outcomes(notice, "sms") == ["unknown"]
-        # The wait for the report is over when a notice that came later was reconciled; nothing more was submitted for this one.
+        assert await run.due_in(notice_id, "sms") is None
         assert len(run.sms.requests) == 1
 
 

@@ -4,16 +4,22 @@ Called by tests/acceptance. The service is a real process of the command line; i
 """
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from bench.crash.clients import Clients
 from bench.crash.lines import Lines
 from bench.crash.service import Service, installed
+from noticesvc import config
+from noticesvc.bootstrap.installation import open_database
+from noticesvc.storage import tables as t
 from tests.fakes.sms_gateway import SmsGateway
 from tests.fakes.smtp_server import EXTENSIONS, SmtpServer
 
@@ -67,11 +73,48 @@ class Running:
 
     async def until(self, notice_id: str, holds: Callable[[dict[str, Any]], bool], within_s: float = PATIENCE_S) -> dict[str, Any]:
         """The notice once something holds of it; fails with its last form after so long."""
-        end = time.monotonic() + within_s
-        while not holds(found := await self.notice(notice_id)):
-            assert time.monotonic() < end, found["deliveries"]
-            await asyncio.sleep(_POLL_S)
-        return found
+        return dict(await until(lambda: self.notice(notice_id), holds, within_s))
+
+    async def post_many(self, recipient_id: str, count: int, channels: tuple[str, ...] = ("email",)) -> list[str]:
+        """Post a batch; the ids."""
+        body = {"recipient_id": recipient_id, "category": "platform", "channels": list(channels), "content": {"subject": "S", "body": "B"}}
+        status, answer = await self.caller.request("POST", "/v1/notices/batch", {
+            "notices": [body | {"idempotency_key": f"many-{time.monotonic_ns()}-{i}"} for i in range(count)]})
+        assert status == 200, answer
+        return [str(result["id"]) for result in answer["results"]]
+
+    async def refused(self, path: str = "/v1/notices") -> None:
+        """A POST is answered with 503 and Retry-After in time, and nothing says ready."""
+        began = time.monotonic()
+        status, headers = await self.caller.once("POST", path, {
+            "recipient_id": "u-1", "category": "platform", "channels": ["in_site"], "content": {"subject": "S", "body": "B"}})
+        assert (status, time.monotonic() - began < 5.5) == (503, True), f"{status} after {time.monotonic() - began:.1f} s"
+        assert int(headers["Retry-After"]) >= 1
+        assert (await self.caller.once("GET", "/readyz"))[0] == 503
+        assert (await self.caller.once("GET", "/healthz"))[0] == 200
+        assert self.service.processes, "nobody waited for its end"
+        assert all(process.returncode is None for process in self.service.processes), "the process stays"
+
+    async def ready(self) -> None:
+        """Wait until /readyz says so."""
+        await until(lambda: self.caller.once("GET", "/readyz"), lambda answer: answer[0] == 200)
+
+    async def taken(self, count: int) -> None:
+        """Wait until the mail server has taken so many."""
+        end = time.monotonic() + PATIENCE_S
+        while len(self.mail.contents) < count:
+            assert time.monotonic() < end, f"{len(self.mail.contents)} of {count} mails"
+            await asyncio.sleep(0.002)
+
+    async def due_in(self, notice_id: str, channel: str = "email") -> float | None:
+        """Seconds until the delivery is looked at again, straight from the database; null: never."""
+        database = open_database(config.load(self.service.config_file, {}))
+        try:
+            at = await database.read(lambda tx: tx.execute(select(t.delivery.c.due_at).where(
+                t.delivery.c.notice_id == notice_id, t.delivery.c.channel == channel)).scalar())
+        finally:
+            await database.close()
+        return None if at is None else at / 1e6 - time.time()
 
     async def audited(self) -> None:
         """The ledger agrees with everything."""
@@ -84,6 +127,11 @@ def state(notice: dict[str, Any], channel: str = "email") -> str:
     return str(next(d["state"] for d in notice["deliveries"] if d["channel"] == channel))
 
 
+def message_ids(server: SmtpServer) -> list[bytes]:
+    """The Message-IDs of what the mail server took, in order."""
+    return [found[1] for taken in server.contents for found in [re.search(rb"(?im)^message-id:\s*(\S+)", taken.content)] if found]
+
+
 def outcomes(notice: dict[str, Any], channel: str = "email") -> list[str | None]:
     """The outcomes of its attempts in order."""
     return [a["outcome"] for d in notice["deliveries"] if d["channel"] == channel for a in d["attempts"]]
@@ -92,6 +140,15 @@ def outcomes(notice: dict[str, Any], channel: str = "email") -> list[str | None]
 def delivered(notice: dict[str, Any]) -> bool:
     """Whether every delivery was."""
     return all(d["state"] == "delivered" for d in notice["deliveries"])
+
+
+async def until(look: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool], within_s: float = PATIENCE_S) -> Any:
+    """What is seen once something holds of it; fails with what was seen last."""
+    end = time.monotonic() + within_s
+    while not holds(found := await look()):
+        assert time.monotonic() < end, found
+        await asyncio.sleep(_POLL_S)
+    return found
 
 
 @asynccontextmanager
