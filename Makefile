@@ -18,7 +18,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 help:
 	@sed -n 's/^# //p' Makefile
 
-# Two stamps: the demo needs no test tools. Both are made again only when what they are made from has changed.
+# The demo needs no test tools, and only `make bench` the peers. A stamp is made again only when its sources have changed.
 .venv/stamp-run: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) install -c constraints.txt -e .
@@ -28,6 +28,10 @@ help:
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) install -c constraints.txt -e '.[test,dev]'
 	touch $@ .venv/stamp-run
+
+.venv/stamp-bench: .venv/stamp-all
+	$(PIP) install -c constraints.txt -e '.[bench]'
+	touch $@
 
 demo: .venv/stamp-run
 	$(BIN)/noticesvc demo
@@ -44,7 +48,7 @@ test: check
 soak: .venv/stamp-all
 	$(BIN)/python -m bench.soak
 
-bench: .venv/stamp-all
+bench: .venv/stamp-bench
 	$(BIN)/python -m bench.run
 
 clean:

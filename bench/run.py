@@ -16,7 +16,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import email
+from bench import mail
 from tests.support.postgres import running
 
 HERE = Path(__file__).parent
@@ -26,13 +26,13 @@ RESULTS = HERE / "RESULTS.md"
 def parts(count: int, database: Callable[[], str], *, with_peer: bool) -> dict[str, Callable[[], dict[str, float]]]:
     """The measurements by name; each answers its figures."""
     made: dict[str, Callable[[], dict[str, float]]] = {
-        "noticesvc, PostgreSQL, worker alone": lambda: {"dispatch": email.dispatch(database(), count)},
-        "noticesvc, PostgreSQL, API and worker": lambda: {"together": email.together(database(), count)},
-        "noticesvc, SQLite, API and worker": lambda: {"together": email.together(None, count)},
+        "noticesvc, PostgreSQL, worker alone": lambda: {"dispatch": mail.dispatch(database(), count)},
+        "noticesvc, PostgreSQL, API and worker": lambda: {"together": mail.together(database(), count)},
+        "noticesvc, SQLite, API and worker": lambda: {"together": mail.together(None, count)},
     }
     if with_peer:
         made["django-post_office, PostgreSQL, 2 processes"] = lambda: dict(
-            zip(("dispatch", "together"), email.peer(database(), count), strict=True)
+            zip(("dispatch", "together"), mail.peer(database(), count), strict=True)
         )
     return made
 

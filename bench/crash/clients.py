@@ -47,7 +47,8 @@ class Clients:
     async def put_contacts(self, contacts: dict[str, list[dict[str, str]]]) -> None:
         """Make the recipients."""
         for recipient_id, mine in contacts.items():
-            status, body = await self.request("PUT", f"/v1/recipients/{recipient_id}/contacts", {"contacts": mine, "source": "registration"})
+            whole = {"contacts": mine, "source": "registration"}
+            status, body = await self.request("PUT", f"/v1/recipients/{recipient_id}/contacts", whole)
             if status != 200:
                 raise RuntimeError(f"a recipient was answered with {status}: {body}")
 

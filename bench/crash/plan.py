@@ -62,8 +62,8 @@ class Plan:
 
     def _body(self, chance: random.Random, number: int) -> dict[str, Any]:
         category = "commercial" if chance.random() < 0.1 else "platform"
-        return {"idempotency_key": f"k-{self.seed}-{number}", "recipient_id": f"r-{chance.randrange(self.recipients)}", "category": category,
-                "channels": list(CHANNELS), "reference": f"n-{number}",
+        return {"idempotency_key": f"k-{self.seed}-{number}", "recipient_id": f"r-{chance.randrange(self.recipients)}",
+                "category": category, "channels": list(CHANNELS), "reference": f"n-{number}",
                 "content": {"subject": f"Notice {number}", "body": f"Body of notice **{number}**.", "sms": f"Notice {number}",
                             "sms_carries": "full"}}
 

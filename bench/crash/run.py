@@ -39,8 +39,9 @@ async def run(plan: Plan, folder: Path, *, wrapper: str = "", say: Callable[[str
             service = Service(home, wrapper)
         else:
             plan = replace(plan, smtp_port=peers.smtp_port, sms_port=peers.sms_port)
-            service = await installed(home, smtp_port=peers.smtp_port, sms_port=peers.sms_port, database_url=plan.database_url, wrapper=wrapper,
-                                      worker={"concurrency": plan.concurrency}, mail={"connections": plan.connections})
+            service = await installed(
+                home, smtp_port=peers.smtp_port, sms_port=peers.sms_port, database_url=plan.database_url, wrapper=wrapper,
+                worker={"concurrency": plan.concurrency}, mail={"connections": plan.connections})
             plan.save(folder)
         try:
             async with Clients(service.url, service.key, Lines(folder / ACCEPTED)) as clients:
@@ -92,7 +93,7 @@ class _Run:
         """Wait until the sinks were given some more, so that others are on their way; at most so long."""
         until = time.monotonic() + _LONGEST_LEG_S
         wanted = self._logged() + 150 * end.lines
-        while time.monotonic() < until and self._logged() < wanted:
+        while time.monotonic() < until and self._logged() < wanted:  # noqa: ASYNC110 (other processes write the logs)
             await asyncio.sleep(_POLL_S)
         await asyncio.sleep(0.02 * end.luck)
 

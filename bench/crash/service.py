@@ -119,7 +119,7 @@ async def installed(folder: Path, *, smtp_port: int, sms_port: int, database_url
         "database": {"url": url},
         "worker": {"concurrency": 16, "claim_batch": 100, "lease_s": 6, "stop_grace_s": 10, "retry_first_s": 0.2, "retry_max_s": 2,
                    "reconcile_after_s": 1} | dict(worker or {}),
-        "providers.mail": {"kind": "smtp", "channel": "email", "port": smtp_port, "host": "127.0.0.1", "from_address": "notices@example.com",
+        "providers.mail": {"kind": "smtp", "channel": "email", "port": smtp_port, "from_address": "notices@example.com",
                            "host_is": "recipient_mx", "connections": 8, "timeout_s": 2, "breaker_after": 1000} | dict(mail or {}),
         "providers.sms": {"kind": "kannel", "channel": "sms", "url": f"http://127.0.0.1:{sms_port}/cgi-bin/sendsms", "username": "u",
                           "password": "p", "from_address": "10690000", "timeout_s": 2, "breaker_after": 1000} | dict(sms or {}),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import structlog
 
 from noticesvc.api.acceptor import SharedAcceptor
-from noticesvc.dispatch.events import Events
 from noticesvc.dispatch.housekeeping import Housekeeping
 from noticesvc.dispatch.providers import Providers
 from noticesvc.dispatch.sequencer import Sequencer
@@ -100,5 +99,6 @@ def components(installation: "Installation", role: Role) -> list[Component]:
         made.append(Housekeeping(database, world, providers))
         made.append(Worker(settings, database, world, providers))
         if settings.events.url:
+            from noticesvc.dispatch.events import Events  # with an HTTP client that nothing else here loads
             made.append(Events(database, world, settings.events.url, settings.events.secret.get_secret_value()))
     return made

@@ -40,7 +40,7 @@ async def call(world: World, sealed: Sealed, provider: Provider, journal: Journa
 
     def ended(outcome: str, started: int | None, **more: object) -> Answer:
         return Answer(sealed.notice_id, sealed.channel, sealed.number, outcome, started, clock(),
-                      content_sha256=sealed.content.sha256, **more)  # type: ignore[arg-type]
+                      content_sha256=sealed.content_sha256, **more)  # type: ignore[arg-type]
 
     try:
         message = render(world, sealed, provider)

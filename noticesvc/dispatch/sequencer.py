@@ -22,7 +22,7 @@ from noticesvc.storage.database import Database
 from noticesvc.storage.election import Election
 
 log = structlog.get_logger()
-REST_S = 0.08  # between two checkpoints under load; never more than a quarter of max_delay_s
+REST_S = 0.2  # between two checkpoints under load; never more than a quarter of max_delay_s
 POLL_S = 0.5
 FIRST_S = 5.0  # how long a start waits for the first checkpoint of a new ledger
 STAND_S = 1.0  # between two tries to be elected, and between two signs of life

@@ -2,12 +2,14 @@
 
 Called by entry for the ledger's entries and for values that are committed to. Members are sorted by the UTF-16 code
 units of their names, nothing is escaped that need not be, numbers are written as ECMAScript does. Most values hold
-no fraction and no name outside the Basic Multilingual Plane; for them the standard library's encoder with sorted names
-gives exactly these bytes and is faster than writing in Python, so it is used.
+no fraction and no name outside the Basic Multilingual Plane; for them msgspec's encoder with sorted names gives
+exactly these bytes, several times faster than the standard library's, so it is used.
 """
 
 import json
 from math import isfinite
+
+import msgspec
 
 from noticesvc.errors import EntryError
 
@@ -15,7 +17,7 @@ MAX_INT = 2**53 - 1
 MAX_DEPTH = 64
 
 _PLAIN = frozenset({str, bool, type(None)})  # most members: known by their exact type at once
-_fast = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), check_circular=False).encode
+_fast = msgspec.json.Encoder(order="sorted").encode
 _string = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -25,9 +27,14 @@ def canonical(value: object, *, floats: bool = True) -> bytes:
     Raises EntryError for other types, NaN and infinities, integers beyond ±(2^53-1), half surrogate pairs, nesting
     deeper than 64, and for every float if `floats` is false.
     """
-    text = _fast(value) if _inspect(value, 0, floats) else _slow(value)
+    plain = _inspect(value, 0, floats)
     try:
-        return text.encode()
+        if plain:
+            try:
+                return _fast(value)
+            except TypeError:  # of a subclass of str, int, dict or list, which _inspect lets through
+                pass
+        return _slow(value).encode()
     except UnicodeEncodeError:
         raise EntryError("A text holds half of a surrogate pair, which has no UTF-8; remove it.") from None
 

@@ -94,7 +94,7 @@ def rendered(request: NoticeRequest, templates: Mapping[tuple[str | None, int | 
 
 def load(tx: Tx, world: World, notices: Collection[Mapping[str, Any]], keys: Mapping[str, DataKey | None]) -> dict[str, Content | None]:
     """Contents by notice id; null where the recipient's key was destroyed."""
-    rows = {row.id: row for row in tx.execute(select(t.content).where(tx.within(t.content.c.id, {n["content_id"] for n in notices})))}
+    rows = {row.id: row for row in tx.rows(t.content, "id", {n["content_id"] for n in notices})}
     shared: dict[str, Content] = {}
     found: dict[str, Content | None] = {}
     for notice in notices:
@@ -114,7 +114,7 @@ def load(tx: Tx, world: World, notices: Collection[Mapping[str, Any]], keys: Map
 
 def hashes(tx: Tx, world: World, notices: Collection[Mapping[str, Any]], keys: Mapping[str, DataKey | None]) -> dict[str, str]:
     """Content hashes by notice id, as they were committed; left out where the recipient's key was destroyed."""
-    rows = {row.id: row for row in tx.execute(select(t.content).where(tx.within(t.content.c.id, {n["content_id"] for n in notices})))}
+    rows = {row.id: row for row in tx.rows(t.content, "id", {n["content_id"] for n in notices})}
     found = {}
     for notice in notices:
         row = rows[notice["content_id"]]

@@ -8,8 +8,6 @@ from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import select
-
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
@@ -42,10 +40,10 @@ def load(tx: Tx, ids: Collection[str]) -> History:
     found = History()
     if not ids:
         return found
-    for row in tx.execute(select(t.delivery).where(tx.within(t.delivery.c.notice_id, ids)).order_by(t.delivery.c.position)).mappings():
-        found.deliveries[row["notice_id"]].append(SimpleNamespace(**row))
-    for row in tx.execute(select(t.attempt).where(tx.within(t.attempt.c.notice_id, ids)).order_by(t.attempt.c.number)).mappings():
-        found.attempts[row["notice_id"]].append(SimpleNamespace(**row))
-    for row in tx.execute(select(t.evidence).where(tx.within(t.evidence.c.notice_id, ids)).order_by(t.evidence.c.id)).mappings():
-        found.evidence[row["notice_id"]].append(SimpleNamespace(**row))
+    for row in tx.rows(t.delivery, "notice_id", ids, "position"):
+        found.deliveries[row.notice_id].append(SimpleNamespace(**row._asdict()))
+    for row in tx.rows(t.attempt, "notice_id", ids, "number"):
+        found.attempts[row.notice_id].append(SimpleNamespace(**row._asdict()))
+    for row in tx.rows(t.evidence, "notice_id", ids, "id"):
+        found.evidence[row.notice_id].append(row)
     return found

@@ -32,9 +32,7 @@ def deliver(tx: Tx, world: World, limit: int) -> int:
     if not due:
         return 0
     unit = Unit(tx, world, {one.notice_id for one in due})
-    recipients = {
-        r.subject_id: r for r in tx.execute(select(t.recipient).where(tx.within(t.recipient.c.subject_id, {one.subject_id for one in due})))
-    }
+    recipients = unit.recipients
     hashes = contents.hashes(tx, world, unit.notices.values(), {s: unit.key(s) for s in recipients})
     recorder, attempts, messages = Recorder(unit), [], []
     for one in sorted(due, key=lambda one: one.notice_id):

@@ -44,6 +44,7 @@ class Sealed:
     intended_at: int
     locale: str | None
     link_token: str | None
+    content_sha256: str
 
     @property
     def reference(self) -> str:
@@ -62,10 +63,8 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
     unit = Unit(tx, world, {c.notice_id for c, _ in starts})
     mine = _still_held(tx, owner, [c for c, _ in starts])
     contacts = resolve_at_dispatch(tx, {(c.subject_id, c.channel) for c, _ in starts}, tx.now, hold=tx.postgresql)
-    recipients = {
-        r.subject_id: r
-        for r in tx.execute(select(t.recipient).where(tx.within(t.recipient.c.subject_id, {c.subject_id for c, _ in starts})))
-    }
+    # Read again now that they are held: what was accepted or refused while we waited counts.
+    recipients = {r.subject_id: r for r in tx.rows(t.recipient, "subject_id", list(unit.recipients))} if tx.postgresql else unit.recipients
     keys = {s: unit.key(s) for s in recipients}
     texts = contents.load(tx, world, list(unit.notices.values()), keys)
     recorder, made = Recorder(unit), _Made()
@@ -147,7 +146,7 @@ def _intend(
     key = unit.key(row["subject_id"])
     assert key is not None  # noqa: S101 (an anonymised recipient is an obstacle)
     address = unpack(key.open(contact["sealed"], f"contact:{contact['id']}"))["address"].value.decode()
-    number, evidence_id = one.attempts + 1, tx.new_id()
+    number, evidence_id, sha256 = one.attempts + 1, tx.new_id(), content.sha256
     new = NewEvidence(
         notice_id=row["id"],
         delivery_id=one.id,
@@ -161,7 +160,7 @@ def _intend(
         contact_id=contact["id"],
         confirmation=contact["confirmation"],
         provider=provider,
-        content_sha256=content.sha256,
+        content_sha256=sha256,
     )
     members, opened, _ = recorder.members(new, evidence_id, content_matches=True)
     overrode = ["refusal"] if one.channel in recipient.refuse_commercial.split() else []
@@ -204,21 +203,9 @@ def _intend(
         made.links.append({"token_hash": fingerprint(token.encode()), "notice_id": row["id"], "channel": one.channel})
     made.sealed.append(
         Sealed(
-            row["id"],
-            one.channel,
-            one.id,
-            row["subject_id"],
-            number,
-            provider,
-            contact["id"],
-            address,
-            contact["confirmation"],
-            one.carries,
-            content,
-            row["category"],
-            tx.now,
-            recipient.locale,
-            token,
+            notice_id=row["id"], channel=one.channel, delivery_id=one.id, subject_id=row["subject_id"], number=number, provider=provider,
+            contact_id=contact["id"], address=address, confirmation=contact["confirmation"], carries=one.carries, content=content,
+            category=row["category"], intended_at=tx.now, locale=recipient.locale, link_token=token, content_sha256=sha256,
         )
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row
 
 from noticesvc.operations import history
 from noticesvc.operations.history import History
@@ -30,21 +30,16 @@ class Unit:
         self._evidence: list[dict[str, Any]] = []
         self._history: History | None = None
         self.notices: dict[str, dict[str, Any]] = {}
+        self.recipients: dict[str, Row[Any]] = {}  # by subject, as read by this transaction
         if ids:
-            statement = select(t.notice).where(tx.within(t.notice.c.id, ids)).order_by(t.notice.c.id)
-            rows = tx.execute(statement.with_for_update() if tx.postgresql else statement)
-            self.notices = {row.id: dict(row._mapping) for row in rows}
+            self.notices = {row.id: row._asdict() for row in tx.rows(t.notice, "id", ids, "id", lock=True)}
         self.load_recipients({row["subject_id"] for row in self.notices.values()})
 
     def load_recipients(self, subjects: Collection[str]) -> None:
-        """Unwrap the keys of these recipients; null for one that was anonymised."""
-        missing = [s for s in subjects if s not in self._keys]
-        if missing:
-            rows = self.tx.execute(
-                select(t.recipient.c.subject_id, t.recipient.c.wrapped_key).where(self.tx.within(t.recipient.c.subject_id, missing))
-            )
-            for row in rows:
-                self._keys[row.subject_id] = row.wrapped_key and self.world.vault.unwrap(row.wrapped_key, f"recipient:{row.subject_id}")
+        """Load these recipients and unwrap their keys; a key is null for one that was anonymised."""
+        for row in self.tx.rows(t.recipient, "subject_id", [s for s in subjects if s not in self._keys]):
+            self.recipients[row.subject_id] = row
+            self._keys[row.subject_id] = row.wrapped_key and self.world.vault.unwrap(row.wrapped_key, f"recipient:{row.subject_id}")
 
     def add(self, row: dict[str, Any], key: DataKey) -> None:
         """A notice that this transaction makes; its row is inserted by the caller after the last entry."""

@@ -4,11 +4,11 @@ One statement for any number of rows is planned once and executed once; a statem
 on partitioned tables. Statements are built once for each table and set of columns.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Executable, Table, and_, bindparam, column, func, insert, select, update
+from sqlalchemy import ARRAY, Connection, Executable, Row, Table, and_, any_, bindparam, column, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.selectable import TableValuedAlias
 
@@ -44,6 +44,24 @@ def update_rows(conn: Connection, table: Table, keys: tuple[str, ...], rows: Seq
     else:
         found = conn.execute(_update_each(table, keys, sets), [{f"v_{name}": row[name] for name in names} for row in rows])
     return found.rowcount
+
+
+def rows_by(conn: Connection, table: Table, key: str, values: Collection[Any], order: str | None = None, *,
+            lock: bool = False) -> Sequence[Row[Any]]:
+    """The rows whose `key` is one of `values`, locked for update where the database has row locks and that is asked for."""
+    if not values:
+        return []
+    return conn.execute(_by(table, key, order, lock, conn.dialect.name == "postgresql"), {"wanted": list(values)}).all()
+
+
+@lru_cache(maxsize=256)
+def _by(table: Table, key: str, order: str | None, lock: bool, arrays: bool) -> Executable:
+    among = table.c[key]
+    found = select(table).where(among == any_(bindparam("wanted", type_=ARRAY(among.type))) if arrays
+                                else among.in_(bindparam("wanted", expanding=True)))
+    if order is not None:
+        found = found.order_by(table.c[order])
+    return found.with_for_update() if lock and arrays else found
 
 
 def _arrays(table: Table, names: tuple[str, ...], prefix: str) -> TableValuedAlias:

@@ -15,7 +15,6 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from noticesvc.errors import ConfigurationError
-from noticesvc.storage.postgresql import PostgreSQL
 from noticesvc.storage.sqlite import SQLite
 from noticesvc.storage.transaction import Sources, Tx
 
@@ -60,6 +59,7 @@ class Database:
                 raise ConfigurationError(msg)
             self.engine: Engine = SQLite((folder or Path()) / parsed.database, sources, busy_s)
         elif backend == "postgresql":
+            from noticesvc.storage.postgresql import PostgreSQL  # with asyncpg and the ORM: a third of a command's start
             self.engine = PostgreSQL(parsed.set(drivername="postgresql+asyncpg"), sources, busy_s)
         else:
             msg = f"[database] url: {backend} is not supported; use sqlite+aiosqlite or postgresql+asyncpg"

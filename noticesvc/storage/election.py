@@ -6,14 +6,15 @@ in ledger_head fences whoever believes to hold it still. On SQLite one process s
 """
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import asyncpg
 from sqlalchemy import URL
 
 from noticesvc.errors import DatabaseUnavailable
 from noticesvc.storage.database import Database
-from noticesvc.storage.postgresql import PostgreSQL
+
+if TYPE_CHECKING:
+    import asyncpg  # imported late, as in storage.database: nothing of it is needed on SQLite
 
 LOCK = 7103562  # of pg_try_advisory_lock; locks belong to one database
 DEADLINE_S = 5.0
@@ -26,8 +27,12 @@ class Election:
     """One candidate. Not to be shared between tasks."""
 
     def __init__(self, database: Database) -> None:
-        self._url: URL | None = database.engine.url if isinstance(database.engine, PostgreSQL) else None
+        self._url: URL | None = None
         self._connection: asyncpg.Connection[Any] | None = None
+        if not database.is_sqlite:
+            from noticesvc.storage.postgresql import PostgreSQL
+            assert isinstance(database.engine, PostgreSQL)  # noqa: S101 - there are two engines
+            self._url = database.engine.url
 
     async def held(self) -> bool:
         """Whether this candidate holds the lock, which it tries to take if not; call it every few seconds to keep it.
@@ -36,6 +41,7 @@ class Election:
         """
         if self._url is None:
             return True
+        import asyncpg
         try:
             async with asyncio.timeout(DEADLINE_S):
                 if self._connection is not None:
@@ -53,6 +59,7 @@ class Election:
             connection.terminate()
 
     async def _stand(self, url: URL) -> bool:
+        import asyncpg
         connection = await asyncpg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False),
                                            timeout=DEADLINE_S, server_settings=SESSION)
         elected: bool = False

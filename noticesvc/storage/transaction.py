@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, CursorResult, Executable, any_, func, insert, literal, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, CursorResult, Executable, Row, any_, func, insert, literal, select
 
 from noticesvc.domain import instant
 from noticesvc.domain.identity import uuid7
@@ -99,6 +99,10 @@ class Tx:
         if self.postgresql:
             return cast("ColumnElement[bool]", column == any_(literal(list(values), ARRAY(column.type))))
         return cast("ColumnElement[bool]", column.in_(list(values)))
+
+    def rows(self, table: Any, key: str, values: Collection[Any], order: str | None = None, *, lock: bool = False) -> Sequence[Row[Any]]:
+        """The rows of a table whose `key` is one of `values`, in the order of a column; with `lock` until the transaction ends."""
+        return bulk.rows_by(self.conn, table, key, values, order, lock=lock)
 
     def append(self, type_: str, members: Mapping[str, Any]) -> EntryRef:
         """Append one ledger entry; it becomes durable with this transaction. Raises EntryError if it cannot be encoded."""

@@ -5,7 +5,9 @@ import time
 from pathlib import Path
 
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from noticesvc.domain.identity import lower_bound
@@ -40,6 +42,24 @@ async def test_migrations_make_the_tables_of_the_code(database_url: str) -> None
 
     assert await database.read(differences) == []
     assert await database.read(migrate.current) == migrate.head()
+    await database.close()
+
+
+async def test_the_version_is_the_one_alembic_tells(database_url: str) -> None:
+    """Before and after the migrations, the version in the database and that of the code are Alembic's."""
+    database = Database(database_url, Sources(_now, os.urandom), Path())
+
+    def told(tx: Tx) -> tuple[str | None, str | None]:
+        return migrate.current(tx), MigrationContext.configure(tx.conn).get_current_revision()
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrate.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    head = ScriptDirectory.from_config(config).get_current_head()
+    assert await database.read(told) == (None, None)
+    await database.write(migrate.upgrade)
+    assert await database.read(told) == (head, head)
+    assert migrate.head() == head
     await database.close()
 
 

@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("noticesvc", "providers", "tests", "bench")
 LONGEST_FILE = 400
+# A released migration is a record: it says column by column what was made, is never edited, and so is never split either.
+RECORDS = "noticesvc/storage/migrations/versions/"
 PURE_ROOMS = ("noticesvc/domain", "noticesvc/ledger", "noticesvc/proof")
 # What reads a clock, chance, or the outside; `datetime.now` and the like are found by their last word.
 IMPURE_CALLS = {"now", "utcnow", "today", "open", "print", "input", "urandom", "uuid1", "uuid4", "uuid7", "getrandbits"}
@@ -140,9 +142,9 @@ def test_every_test_has_a_sentence():
 
 
 def test_no_file_is_long():
-    """No Python file is over 400 lines: one concept a file."""
+    """No Python file but a migration is over 400 lines: one concept a file."""
     long = {
-        relative(path): count for path in python_files(*OURS)
+        relative(path): count for path in python_files(*OURS) if not relative(path).startswith(RECORDS)
         if (count := len(path.read_text("utf-8").splitlines())) > LONGEST_FILE
     }
     assert not long

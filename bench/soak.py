@@ -1,0 +1,92 @@
+"""`make soak`: the kill test for long, on SQLite and on a private PostgreSQL with fsync on; results go to bench/RESULTS.md.
+
+The seed is printed and makes the same plan again. A run that was interrupted goes on with `--resume DIR`, where its sinks', callers'
+and kills' records lie. The short form with the same engine is tests/acceptance/test_kill.py. Exit status 0: nothing found.
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.crash.plan import Plan
+from bench.crash.run import run
+from bench.crash.verdict import Verdict
+from tests.support import postgres
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+_HEAD = "\n## Kill test (`make soak`)\n\n"
+_TABLE = ("| day | database | seed | notices | kills | second copies: email, SMS | allowed | found wrong | s |\n"
+          "|---|---|---|---|---|---|---|---|---|\n")
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python -m bench.soak", description="Kill the service again and again; count what was lost.")
+    parser.add_argument("--notices", type=int, default=2000)
+    parser.add_argument("--kills", type=int, default=24, help="at least so many a database")
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
+    parser.add_argument("--folder", type=Path, default=None, help="where the runs keep their records")
+    parser.add_argument("--resume", type=Path, default=None, metavar="DIR", help="go on with the SQLite run in DIR")
+    asked = parser.parse_args()
+    if asked.resume is not None:
+        return _done([("sqlite", _one(Plan.load(asked.resume), asked.resume))])
+    seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(10**9)
+    folder = asked.folder or Path(tempfile.mkdtemp(prefix="noticesvc-soak-"))
+    _say(f"seed {seed}, records in {folder}")
+    plan = Plan(seed=seed, notices=asked.notices, kills=asked.kills, drain_s=600.0)
+    done: list[tuple[str, Verdict]] = []
+    for kind, on in (("sqlite", _one), ("postgresql", _postgresql)):
+        if asked.database in (kind, "both"):
+            done.append((kind, on(plan, folder / kind)))
+    return _done(done)
+
+
+def _postgresql(plan: Plan, folder: Path) -> Verdict:
+    with postgres.running(durable=True) as server:
+        return _one(Plan(**plan.__dict__ | {"database_url": server.new_database()}), folder)
+
+
+def _one(plan: Plan, folder: Path) -> Verdict:
+    """One run, its result told and written down."""
+    began = time.monotonic()
+    verdict = asyncio.run(run(plan, folder, say=_say))
+    took = time.monotonic() - began
+    kind = "PostgreSQL" if (plan.database_url or "").startswith("postgresql") else "SQLite"
+    mail, sms = verdict.numbers["email"], verdict.numbers["sms"]
+    _append(f"| {datetime.now(UTC):%Y-%m-%d} | {kind} | {plan.seed} | {verdict.numbers['accepted']:,} | {verdict.numbers['kills']} "
+            f"| {mail['second copies']}, {sms['second copies']} | {mail['allowed']}, {sms['allowed']} "
+            f"| {len(verdict.findings) or 'nothing'} | {took:.0f} |\n")
+    return verdict
+
+
+def _append(row: str) -> None:
+    """Add a row to the results, under a head of their own."""
+    text = RESULTS.read_text("utf-8") if RESULTS.exists() else "# Results\n"
+    before, head, after = text.partition(_HEAD)
+    if not head:
+        RESULTS.write_text(text.rstrip("\n") + "\n" + _HEAD + _TABLE + row, "utf-8")
+        return
+    ours, sep, rest = after.partition("\n## ")
+    RESULTS.write_text(before + head + ours.rstrip("\n") + "\n" + row + sep + rest, "utf-8")
+
+
+def _done(verdicts: list[tuple[str, Verdict]]) -> int:
+    for kind, verdict in verdicts:
+        _say(f"{kind}: {verdict.numbers}")
+        for finding in verdict.findings:
+            _say(f"{kind}: FOUND {finding}")
+    return 1 if any(verdict.findings for _, verdict in verdicts) else 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
