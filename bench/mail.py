@@ -5,6 +5,7 @@
 `together`  API and worker in one process: from the first POST (by /batch) until all evidence is durable
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -41,14 +42,16 @@ def _until_served(service: Service, count: int, limit_s: float) -> float:
     return time.monotonic()
 
 
-def dispatch(database: str, count: int) -> float:
-    """Messages a second for dispatch alone (PostgreSQL: the API runs beside the worker only to be asked for counts)."""
+def dispatch(database: str, count: int, workers: int = 1) -> float:
+    """Messages a second for dispatch alone (PostgreSQL: the API runs beside the workers only to be asked for counts)."""
     with sinks.running() as sink, tempfile.TemporaryDirectory() as folder:
         service = Service(Path(folder) / "s", database, **settings(sink.port))
         with service.run("api"):
             service.load_recipients(count)
             service.post_batches(count, BODY)
-            with service.run("worker"):
+            with contextlib.ExitStack() as stack:
+                for _ in range(workers):
+                    stack.enter_context(service.run("worker"))
                 began = sink.wait_for(1, 60)
                 return count / (_until_served(service, count, 600) - began)
 

@@ -27,6 +27,7 @@ def parts(count: int, database: Callable[[], str], *, with_peer: bool) -> dict[s
     """The measurements by name; each answers its figures."""
     made: dict[str, Callable[[], dict[str, float]]] = {
         "noticesvc, PostgreSQL, worker alone": lambda: {"dispatch": mail.dispatch(database(), count)},
+        "noticesvc, PostgreSQL, 2 workers": lambda: {"dispatch": mail.dispatch(database(), count, workers=2)},
         "noticesvc, PostgreSQL, API and worker": lambda: {"together": mail.together(database(), count)},
         "noticesvc, SQLite, API and worker": lambda: {"together": mail.together(None, count)},
     }

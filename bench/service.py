@@ -46,7 +46,7 @@ class Service:
     @contextlib.contextmanager
     def run(self, only: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
         """Serve until the block ends, then SIGTERM."""
-        log = self.folder / f"serve-{only or 'all'}.log"
+        log = self.folder / f"serve-{only or 'all'}-{time.monotonic_ns()}.log"
         with log.open("wb") as file:
             process = subprocess.Popen([*NOTICESVC, "serve", "--config", str(self.folder / "config.toml"), "--log-level", "warning",
                                         *(["--only", only] if only else [])], env=self.env, stdout=file, stderr=subprocess.STDOUT)

@@ -77,7 +77,32 @@ def postgres_url(postgres: private.PrivatePostgres) -> Iterator[str]:
     postgres.drop_database(url)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+@pytest.fixture(scope="session")
+def common_postgres_url(postgres: private.PrivatePostgres) -> str:
+    """The URL of the one database that the tests of a worker use after each other, by way of `database_url`."""
+    return postgres.new_database()
+
+
+@pytest.fixture
+def rowless_postgres_url(postgres: private.PrivatePostgres, common_postgres_url: str) -> Iterator[str]:
+    """The common database; whatever a test left in it is removed, and whoever is still connected is cut."""
+    yield common_postgres_url
+    postgres.remove_rows(common_postgres_url)
+
+
+ENGINES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+
+
+@pytest.fixture(params=ENGINES)
 def database_url(request: pytest.FixtureRequest) -> str:
-    """A new, empty database on each engine in turn: what the one contract suite runs over."""
+    """A database without rows on each engine in turn, to be opened through `tests.support`: what the contract suite runs over.
+
+    A test that changes tables takes `empty_database_url`.
+    """
+    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "rowless_postgres_url")
+
+
+@pytest.fixture(params=ENGINES)
+def empty_database_url(request: pytest.FixtureRequest) -> str:
+    """A new database without tables on each engine in turn."""
     return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")

@@ -32,7 +32,7 @@ _FINISHED = {"delivered", "failed", "undeliverable", "cancelled", "expired"}
 
 async def run(plan: Plan, folder: Path, *, wrapper: str = "", say: Callable[[str], None] = lambda _: None) -> Verdict:
     """Do the run, or the rest of it, and judge."""
-    folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     home = folder / "service"
     async with sinks.running(folder, smtp_port=plan.smtp_port, sms_port=plan.sms_port) as peers:
         if (home / "key").exists():

@@ -9,7 +9,6 @@ from noticesvc.api.context import House
 from noticesvc.domain.access import Access
 from noticesvc.errors import Unauthenticated
 from noticesvc.operations import inbox_token as tokens
-from noticesvc.operations import keys
 
 LONGEST = 512
 
@@ -24,4 +23,4 @@ async def authenticate(request: Request, house: House, *, inbox_token: bool = Fa
         raise Unauthenticated("Give the key as: Authorization: Bearer <key>.")
     if inbox_token and secret.startswith(tokens.PREFIX):
         return tokens.verify(house.world.vault, secret, house.database.sources.clock())
-    return await house.database.read(keys.find, secret)
+    return await house.key_lookup.find(secret)

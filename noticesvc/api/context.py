@@ -1,11 +1,12 @@
 """What routes are given: the call (request, key, parsed body and query) and the house behind it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from starlette.requests import Request
 
+from noticesvc.api.key_lookup import KeyLookup
 from noticesvc.config import Settings
 from noticesvc.domain.access import Access
 from noticesvc.operations.world import World
@@ -32,6 +33,11 @@ class House:
     providers: dict[str, Provider]
     acceptor: Acceptor
     readiness: Callable[[], dict[str, Any]]  # parts of this process that may fail by themselves
+    key_lookup: KeyLookup = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Everything asks for keys at one place."""
+        self.key_lookup = KeyLookup(self.database)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """API keys: made, found by their secret, listed, revoked. Only a hash of the secret is stored; it is shown once."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import select, update
@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from noticesvc import vault
 from noticesvc.domain.access import SCOPES, Access
 from noticesvc.domain.notice import CATEGORIES
-from noticesvc.errors import Fault, InputError, Unauthenticated
+from noticesvc.errors import Fault, InputError
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
@@ -44,22 +44,11 @@ def create(tx: Tx, name: str, scopes: Sequence[str], categories: Sequence[str] =
     return secret
 
 
-def find(tx: Tx, secret: str) -> Access:
-    """The key that a secret belongs to. Unauthenticated if none, or if it is revoked."""
-    row = tx.execute(
-        select(t.api_key).where(t.api_key.c.secret_hash == vault.fingerprint(secret.encode()), t.api_key.c.revoked_at.is_(None))
-    ).one_or_none()
-    if row is None:
-        raise Unauthenticated("The key is not known, or was revoked.")
-    return Access(row.id, frozenset(row.scopes.split()), frozenset(row.categories.split()) if row.categories else None)
-
-
-def named(tx: Tx, name: str) -> Access:
-    """What the key of this name may do, for whoever works on the installation itself. InputError if there is none in force."""
-    row = tx.execute(select(t.api_key).where(t.api_key.c.name == name, t.api_key.c.revoked_at.is_(None))).one_or_none()
-    if row is None:
-        raise InputError("There is no such key, or it was revoked; `noticesvc keys list` shows them.")
-    return Access(row.id, frozenset(row.scopes.split()), frozenset(row.categories.split()) if row.categories else None)
+def find_all(tx: Tx, secrets: Collection[str]) -> dict[str, Access]:
+    """The keys of these secrets, without those that are not known or revoked."""
+    hashes = {vault.fingerprint(secret.encode()): secret for secret in secrets}
+    return {hashes[row.secret_hash]: Access(row.id, frozenset(row.scopes.split()), frozenset(row.categories.split()) if row.categories else None)
+            for row in tx.rows(t.api_key, "secret_hash", list(hashes)) if row.revoked_at is None}
 
 
 def listed(tx: Tx) -> list[dict[str, Any]]:

@@ -10,17 +10,17 @@ import pytest
 STATEMENTS = ("CREATE TABLE t (v TEXT)", "INSERT INTO t VALUES ('送达')")
 
 
-async def test_every_engine_gives_an_empty_database_that_keeps_chinese_text(database_url):
+async def test_every_engine_gives_an_empty_database_that_keeps_chinese_text(empty_database_url):
     """A fresh URL takes a table and gives back what was written, on both engines."""
-    if database_url.startswith("sqlite+aiosqlite:///"):
-        path = Path(database_url.removeprefix("sqlite+aiosqlite:///"))
+    if empty_database_url.startswith("sqlite+aiosqlite:///"):
+        path = Path(empty_database_url.removeprefix("sqlite+aiosqlite:///"))
         assert path.is_absolute()
         with contextlib.closing(sqlite3.connect(path)) as file:
             for statement in STATEMENTS:
                 file.execute(statement)
             value = file.execute("SELECT v FROM t").fetchone()[0]
     else:
-        server = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+        server = await asyncpg.connect(empty_database_url.replace("+asyncpg", ""))
         for statement in STATEMENTS:
             await server.execute(statement)
         value = await server.fetchval("SELECT v FROM t")

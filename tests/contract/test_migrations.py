@@ -29,9 +29,9 @@ async def _migrated(url: str) -> Database:
     return database
 
 
-async def test_migrations_make_the_tables_of_the_code(database_url: str) -> None:
+async def test_migrations_make_the_tables_of_the_code(empty_database_url: str) -> None:
     """After all migrations nothing differs from the tables that statements are written against."""
-    database = await _migrated(database_url)
+    database = await _migrated(empty_database_url)
 
     def differences(tx: Tx) -> list[object]:
         mine = {table.name for table in metadata.tables.values()}
@@ -45,9 +45,9 @@ async def test_migrations_make_the_tables_of_the_code(database_url: str) -> None
     await database.close()
 
 
-async def test_the_version_is_the_one_alembic_tells(database_url: str) -> None:
+async def test_the_version_is_the_one_alembic_tells(empty_database_url: str) -> None:
     """Before and after the migrations, the version in the database and that of the code are Alembic's."""
-    database = Database(database_url, Sources(_now, os.urandom), Path())
+    database = Database(empty_database_url, Sources(_now, os.urandom), Path())
 
     def told(tx: Tx) -> tuple[str | None, str | None]:
         return migrate.current(tx), MigrationContext.configure(tx.conn).get_current_revision()
@@ -63,9 +63,9 @@ async def test_the_version_is_the_one_alembic_tells(database_url: str) -> None:
     await database.close()
 
 
-async def test_upgrade_twice_changes_nothing(database_url: str) -> None:
+async def test_upgrade_twice_changes_nothing(empty_database_url: str) -> None:
     """Two hosts that start at once both run the migrations; the second finds them done."""
-    database = await _migrated(database_url)
+    database = await _migrated(empty_database_url)
     await database.write(migrate.upgrade)
     assert await database.read(migrate.current) == migrate.head()
     await database.close()

@@ -21,11 +21,11 @@ from noticesvc.domain.rules import BUILT_IN
 from noticesvc.ledger import entry as ledger_entry
 from noticesvc.operations import keys
 from noticesvc.operations.world import World
-from noticesvc.storage import migrate
 from noticesvc.storage import tables as t
 from noticesvc.storage.database import Database
 from noticesvc.storage.ledger import split
 from noticesvc.storage.transaction import Sources
+from tests.support.migrated import lay
 
 START = 1_790_000_000_000_000  # 2026-09-21T13:33:20Z in microseconds
 
@@ -69,7 +69,7 @@ async def installed(url: str, providers: Mapping[str, Any] | None = None) -> Asy
     clock = Clock()
     database = Database(url, Sources(clock, os.urandom))
     try:
-        await database.write(migrate.upgrade)
+        await lay(url)
         secret = await database.write(keys.create, "test", SCOPES)
         masters, index = vault.parse(vault.new_key_file(os.urandom))
         safe = vault.Vault(masters, index, os.urandom)

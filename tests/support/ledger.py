@@ -8,10 +8,11 @@ from pathlib import Path
 from noticesvc.ledger import key
 from noticesvc.operations import sequence
 from noticesvc.proof.entry_types import ENTRY_TYPES
-from noticesvc.storage import ledger, migrate
+from noticesvc.storage import ledger
 from noticesvc.storage import tables as t
 from noticesvc.storage.database import Database
 from noticesvc.storage.transaction import Sources
+from tests.support.migrated import lay
 
 ORIGIN = "notices.example.com"
 SOURCES = Sources(lambda: time.time_ns() // 1000, os.urandom)
@@ -23,7 +24,7 @@ async def opened(url):
     """A migrated database with a ledger founded for SIGNER; closed at the end."""
     database = Database(url, SOURCES, Path())
     try:
-        await database.write(migrate.upgrade)
+        await lay(url)
         await database.write(sequence.found, SIGNER)
         yield database
     finally:
