@@ -47,8 +47,12 @@ def create(tx: Tx, name: str, scopes: Sequence[str], categories: Sequence[str] =
 def find_all(tx: Tx, secrets: Collection[str]) -> dict[str, Access]:
     """The keys of these secrets, without those that are not known or revoked."""
     hashes = {vault.fingerprint(secret.encode()): secret for secret in secrets}
-    return {hashes[row.secret_hash]: Access(row.id, frozenset(row.scopes.split()), frozenset(row.categories.split()) if row.categories else None)
-            for row in tx.rows(t.api_key, "secret_hash", list(hashes)) if row.revoked_at is None}
+    rows = [row for row in tx.rows(t.api_key, "secret_hash", list(hashes)) if row.revoked_at is None]
+    return {hashes[row.secret_hash]: _access(row) for row in rows}
+
+
+def _access(row: Any) -> Access:
+    return Access(row.id, frozenset(row.scopes.split()), frozenset(row.categories.split()) if row.categories else None)
 
 
 def listed(tx: Tx) -> list[dict[str, Any]]:
