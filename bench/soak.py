@@ -7,6 +7,7 @@ and kills' records lie. The short form with the same engine is tests/acceptance/
 import argparse
 import asyncio
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=None, help="where the runs keep their records")
     parser.add_argument("--resume", type=Path, default=None, metavar="DIR", help="go on with the SQLite run in DIR")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # sinks and service end with us, as on Ctrl-C
     if asked.resume is not None:
         return _done([("sqlite", _one(Plan.load(asked.resume), asked.resume))])
     seed = asked.seed if asked.seed is not None else random.SystemRandom().randrange(10**9)

@@ -12,6 +12,7 @@ from tests.support.needs import needs as needs_program
 
 # Time limits of single examples would measure the machine; pytest-timeout bounds the whole test instead.
 settings.register_profile("house", deadline=None)
+settings.register_profile("soak", deadline=None, max_examples=2000)  # pytest --hypothesis-profile=soak
 settings.load_profile("house")
 
 

@@ -51,6 +51,14 @@ def find_all(tx: Tx, secrets: Collection[str]) -> dict[str, Access]:
     return {hashes[row.secret_hash]: _access(row) for row in rows}
 
 
+def named(tx: Tx, name: str) -> Access:
+    """What the key of this name may do, for whoever works on the installation itself. InputError if there is none in force."""
+    row = tx.execute(select(t.api_key).where(t.api_key.c.name == name, t.api_key.c.revoked_at.is_(None))).one_or_none()
+    if row is None:
+        raise InputError("There is no such key, or it was revoked; `noticesvc keys list` shows them.")
+    return _access(row)
+
+
 def _access(row: Any) -> Access:
     return Access(row.id, frozenset(row.scopes.split()), frozenset(row.categories.split()) if row.categories else None)
 

@@ -201,7 +201,7 @@ async def test_of_two_sequencers_one_signs_and_the_other_takes_over(postgres_url
 async def test_a_sequencer_whose_lock_was_taken_away_stands_back(postgres, postgres_url, tmp_path):
     """Its lock's connection is cut and another is elected: its next round is refused by the epoch, nothing forks."""
     async with opened(postgres_url) as one, opened(postgres_url) as two:
-        first, second = Sequencer(one, SIGNER, tmp_path / "one"), Sequencer(two, SIGNER, tmp_path / "two")
+        first, second = (Sequencer(database, SIGNER, tmp_path / name, max_delay_s=0.2) for database, name in ((one, "one"), (two, "two")))
         await first.start()
         await reached(one, 0)
         await second.start()

@@ -3,7 +3,7 @@
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noticesvc.errors import LedgerError, ProofError
@@ -130,6 +130,7 @@ def test_proofs_of_small_trees():
             assert consistency_proof_from_tiles(read, number + 1, size) == consistency_proof(leaves, number + 1)
 
 
+@settings(max_examples=20)  # the whole tree is computed three times for each; every small size is in the test above
 @given(st.integers(1, 2000) | st.integers(65_300, 66_000), st.data())
 def test_proofs_of_larger_trees(size, data):
     """Proofs for any size come from the tiles of a larger tree too, and read no tile but those announced."""
