@@ -170,7 +170,10 @@ class _Run:
         for recipient_id in sorted(recipients):
             cursor = ""
             while cursor is not None:
-                _, page = await self.clients.get(f"/v1/inbox/{recipient_id}/messages?limit=200" + (f"&cursor={cursor}" if cursor else ""))
+                more = f"&cursor={cursor}" if cursor else ""
+                status, page = await self.clients.get(f"/v1/inbox/{recipient_id}/messages?limit=200{more}")
+                if status != 200:
+                    raise RuntimeError(f"an inbox was answered with {status}: {page}")
                 found.update(item["notice_id"] for item in page["items"])
                 cursor = page["next_cursor"]
         return found

@@ -22,12 +22,13 @@ import contextlib
 import random
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 from aiohttp import web
 
-from bench.crash.lines import Lines
+from bench.crash.lines import Lines, read
 from tests.fakes.sms_gateway import Request
 
 _UNANSWERED = {"92", "93", "96"}
@@ -55,16 +56,15 @@ class Gateway:
             self._log.write(event="refused", reference=reference, to=to, for_good=digits == "91")
             return web.Response(status=503 if digits == "90" else 403,
                                 text="Temporal failure, try again later." if digits == "90" else "Not routable. Do not try again.")
-        self._log.write(event="taken", reference=reference, to=to, answered=digits not in _UNANSWERED)
+        self._log.write(event="taken", reference=reference, to=to, answered=digits not in _UNANSWERED,
+                        report_to=headers.get("x-kannel-dlr-url", ""))
         if digits == "95":
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_EARLY_S):
                     await self._report(whole, reference, 0.0)
         else:
             for _ in range(2 if digits == "94" else 1):
-                task = asyncio.create_task(self._report(whole, reference, self._random.random()))
-                self._reports.add(task)
-                task.add_done_callback(self._reports.discard)
+                self._report_later(whole, reference)
         if digits == "92" and request.transport is not None:
             request.transport.abort()
         if digits == "93":
@@ -73,6 +73,18 @@ class Gateway:
             return web.Response(status=500, body=b"\xff\x00 what is this")
         await asyncio.sleep(self._random.random() * self._slowest_s)
         return web.Response(status=202, text="0: Accepted for delivery")
+
+    def owed(self, before: list[dict[str, Any]]) -> None:
+        """Reports that an earlier process of this gateway did not get to."""
+        done = {line["reference"] for line in before if line["event"] == "reported"}
+        for line in before:
+            if line["event"] == "taken" and line["reference"] not in done:
+                self._report_later(Request("POST", "", {"x-kannel-dlr-url": line["report_to"]}, b""), line["reference"])
+
+    def _report_later(self, submission: Request, reference: str) -> None:
+        task = asyncio.create_task(self._report(submission, reference, self._random.random()))
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
 
     async def _report(self, submission: Request, reference: str, after_s: float) -> None:
         """Report that it arrived; repeated until the service answers anything but 5xx."""
@@ -95,7 +107,8 @@ class Gateway:
             await asyncio.sleep(_AGAIN_S)
 
 
-async def _serve(port: int, gateway: Gateway) -> None:
+async def _serve(port: int, gateway: Gateway, before: list[dict[str, Any]]) -> None:
+    gateway.owed(before)
     app = web.Application(handler_args={"handler_cancellation": True})
     app.router.add_post("/cgi-bin/sendsms", gateway.submitted)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None)
@@ -114,7 +127,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--slowest", type=float, default=0.03)
     asked = parser.parse_args()
-    asyncio.run(_serve(asked.port, Gateway(Lines(asked.log), asked.slowest)))
+    asyncio.run(_serve(asked.port, Gateway(Lines(asked.log), asked.slowest), read(asked.log)))
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ class PostNotice(wire.Wire):
     ladder_after: Annotated[str, Field(max_length=40)] | None = None
     content: AskedContent | None = None
     template: AskedTemplate | None = None
-    service_rule: Annotated[wire.Line, Field(max_length=128)] | None = None
+    service_rule: Annotated[wire.Line, Field(min_length=1, max_length=128)] | None = None
     not_before: Future | None = None
     expires_at: Future | None = None
     effective_at: Future | None = None

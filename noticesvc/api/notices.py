@@ -98,9 +98,13 @@ def _key(request: Request) -> str | None:
     given = request.headers.getlist("idempotency-key")
     if not given:
         return None
-    if len(given) != 1 or not 1 <= len(given[0]) <= 255 or not all("!" <= c <= "~" for c in given[0]):
-        raise InputError("The Idempotency-Key cannot be used: give it once, as 1 to 255 visible ASCII characters without blanks.")
-    return given[0]
+    try:
+        key = given[0].encode("latin-1").decode()  # what a client wrote in UTF-8 is the same key as in a batch's JSON
+    except UnicodeDecodeError:
+        key = given[0]
+    if len(given) != 1 or not 1 <= len(key) <= 255 or not wire.is_line(key):
+        raise InputError("The Idempotency-Key cannot be used: give it once, as 1 to 255 characters without control characters.")
+    return key
 
 
 async def get_notice(call: Call) -> Any:
@@ -136,7 +140,7 @@ _ALL = "/v1/notices"
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", _ALL, post_notice, "Accept a notice", _WRITE, body=PostNotice, query=PostQuery, reply=AcceptedNotice, status=202,
-             also=((200, DryRun),), headers=(("Idempotency-Key", "1 to 255 visible characters: the same key and body are one notice."),),
+             also=((200, DryRun),), headers=(("Idempotency-Key", "1 to 255 characters: the same key and body are one notice."),),
              errors=(409,)),
     Endpoint("GET", _ALL, list_notices, "Notices, the newest first", _READ, query=NoticeQuery, reply=NoticePage),
     Endpoint("POST", f"{_ALL}/batch", post_batch, "Accept up to 1,000 notices", _WRITE, body=PostBatch, reply=BatchReply,

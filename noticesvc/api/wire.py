@@ -7,6 +7,7 @@ import json
 import re
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -18,6 +19,7 @@ from noticesvc.errors import Fault, InputError, InputTooLarge, MalformedInput
 M = TypeVar("M", bound=BaseModel)
 BODY_LIMIT = 1 << 20
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_DECIMAL = re.compile(r"[0-9]{1,9}")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -33,8 +35,13 @@ def _text(value: str) -> str:
     return value
 
 
+def is_line(value: str) -> bool:
+    """Whether this is one line of valid Unicode without control characters."""
+    return not (_CONTROL.search(value) or _SURROGATE.search(value))
+
+
 def _line(value: str) -> str:
-    if _CONTROL.search(value) or _SURROGATE.search(value):
+    if not is_line(value):
         raise PydanticCustomError("line", "must be one line of valid Unicode without control characters")
     return value
 
@@ -75,7 +82,8 @@ def check_json(value: JsonValue, depth: int = 0) -> JsonValue:
         if abs(value) > 2**53 - 1:
             raise PydanticCustomError("json", "holds an integer beyond 2^53 - 1; write it as a string")
     elif isinstance(value, float):
-        raise PydanticCustomError("json", "holds a number with a fraction; write it as a string")
+        if not abs(value) <= 2**53 - 1:  # infinities and NaN too
+            raise PydanticCustomError("json", "holds a number beyond 2^53 - 1; write it as a string")
     elif isinstance(value, list):
         for item in value:
             check_json(item, depth + 1)
@@ -87,7 +95,16 @@ def check_json(value: JsonValue, depth: int = 0) -> JsonValue:
 
 
 FreeJson = Annotated[dict[str, JsonValue], AfterValidator(check_json)]
-Limit = Annotated[int, Field(ge=1, le=200)]
+
+
+def _decimal(value: Any) -> Any:
+    """A whole number in a query string has one spelling: pydantic would also take `+5`, ` 5`, `5_0` and `5.0`."""
+    if isinstance(value, str) and not _DECIMAL.fullmatch(value):
+        raise PydanticCustomError("decimal", "must be a whole number in decimal digits")
+    return value
+
+
+Limit = Annotated[int, BeforeValidator(_decimal), Field(ge=1, le=200)]
 
 
 def pointer(loc: tuple[int | str, ...]) -> str:
@@ -142,6 +159,11 @@ def fitted(model: type[M], value: object) -> M:
 
 def parse_query(model: type[M], request: Request) -> M:
     """A wire model from the query string; a parameter given twice or unknown is an error."""
+    try:
+        # Bytes that are no UTF-8 would be read as U+FFFD: a filter for another text than was meant.
+        unquote_to_bytes(request.scope.get("query_string", b"")).decode()
+    except UnicodeDecodeError:
+        raise InputError("The query string is not percent-encoded UTF-8.") from None
     pairs = request.query_params.multi_items()
     if len({name for name, _ in pairs}) != len(pairs):
         raise InputError("A query parameter is given twice.")

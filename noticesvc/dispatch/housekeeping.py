@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from noticesvc.dispatch.loop import Loop
-from noticesvc.operations import horizons, receipts, sandbox, upkeep
+from noticesvc.operations import horizons, later_announcements, receipts, sandbox, upkeep
 from noticesvc.operations.world import World
 from noticesvc.provider import Callback, Provider, Receipt
 from noticesvc.storage.database import Database
 
 log = structlog.get_logger()
-_RECEIPTS = 200
+_RECEIPTS, _ANNOUNCEMENTS = 200, 200
 _SANDBOX_POLL_S, _HORIZON_POLL_S, _UPKEEP_POLL_S = 0.1, 1.0, 600.0
+_ANNOUNCEMENT_POLL_S = 0.5
 
 
 class Housekeeping:
@@ -23,6 +24,7 @@ class Housekeeping:
         receipt_loop = Loop("receipts", self._receipts, 1.0)
         database.on_commit("receipts", receipt_loop.woken.set)
         self._loops = [receipt_loop, Loop("horizons", self._horizons, _HORIZON_POLL_S), Loop("upkeep", self._upkeep, _UPKEEP_POLL_S)]
+        self._loops.append(Loop("announcements", self._announcements, _ANNOUNCEMENT_POLL_S))
         if world.sandbox:
             self._loops.append(Loop("sandbox-receipts", self._sandbox, _SANDBOX_POLL_S))
 
@@ -64,6 +66,9 @@ class Housekeeping:
 
     async def _horizons(self) -> bool:
         return await self._database.write(horizons.sweep, self._world) > 0
+
+    async def _announcements(self) -> bool:
+        return await self._database.write(later_announcements.deliver, self._world, _ANNOUNCEMENTS) == _ANNOUNCEMENTS
 
     async def _sandbox(self) -> bool:
         return await self._database.write(sandbox.release, self._world) > 0

@@ -189,7 +189,8 @@ def _write(tx: Tx, world: World, prepared: Sequence[Prepared]) -> None:
         return
     unit = Unit(tx, world, ())
     unit.load_recipients({p.recipient.subject_id for p in prepared})
-    published = announcements.join(tx, world, [p.content for p in prepared if "announcement" in p.resolved.channels],
+    announced = {p.notice_id: p.content.sha256 for p in prepared if _announced_now(tx, p)}
+    published = announcements.join(tx, world, [p.content for p in prepared if p.notice_id in announced],
                                    {p.content.sha256: p.request.effective_at for p in prepared})
     contents_, deliveries = [], []
     for p in prepared:
@@ -200,12 +201,19 @@ def _write(tx: Tx, world: World, prepared: Sequence[Prepared]) -> None:
     tx.insert(t.notice, list(unit.notices.values()))
     tx.insert(t.delivery, deliveries)
     unit.forget_changes()
-    announced = {p.notice_id: p.content.sha256 for p in prepared if "announcement" in p.resolved.channels}
     if announced:
         announcements.arrive(unit, announced)
         settle(unit, announced)
         unit.save()
     tx.wake("dispatch")
+
+
+def _announced_now(tx: Tx, p: Prepared) -> bool:
+    """Whether the notice's announcement is published with its acceptance; one whose turn comes later waits for a worker."""
+    request, channels = p.request, p.resolved.channels
+    if "announcement" not in channels or (request.strategy == "ladder" and channels[0] != "announcement"):
+        return False
+    return (request.not_before or 0) <= tx.now and (request.expires_at is None or request.expires_at > tx.now)
 
 
 def _rows(unit: Unit, p: Prepared, published: Mapping[str, str]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -215,12 +223,12 @@ def _rows(unit: Unit, p: Prepared, published: Mapping[str, str]) -> tuple[list[d
     content_id, bulk = tx.new_id(), False
     due = max(tx.now, request.not_before or 0)
     after = (notice.duration_s(request.ladder_after or notice.LADDER_AFTER) or 0) * 1_000_000 if request.strategy == "ladder" else 0
-    deliveries = []
+    announced, deliveries = _announced_now(tx, p), []
     for position, channel in enumerate(p.resolved.channels):
         carries = (p.content.sms_carries or "full") if channel == "sms" else "full"
         deliveries.append({"notice_id": p.notice_id, "channel": channel, "id": tx.new_id(), "subject_id": p.recipient.subject_id,
                            "position": position, "priority": notice.priority(request.category, bulk=bulk), "carries": carries,
-                           "state": "pending", "due_at": None if channel == "announcement" else due + after * position})
+                           "state": "pending", "due_at": None if channel == "announcement" and announced else due + after * position})
     committed, opened = openings.commit({
         "recipient_id": request.recipient_id, "reference": request.reference, "content": p.content.to_json(),
         "content_sha256": p.content.sha256, "case": dict(request.case) if request.case else None,
@@ -235,7 +243,7 @@ def _rows(unit: Unit, p: Prepared, published: Mapping[str, str]) -> tuple[list[d
         "reference_index": unit.world.vault.index("reference", request.reference) if request.reference is not None else None,
         "case_index": unit.world.vault.index("case", request.case["case_number"]) if request.case else None,
         "acceptance_id": p.recipient.acceptance_id,
-        "announcement_id": published.get(p.content.sha256) if "announcement" in p.resolved.channels else None,
+        "announcement_id": published[p.content.sha256] if announced else None,
         "seq": 0, "revision": 0, "served": False, "served_at": None, "service_channel": None, "service_evidence_id": None, "basis": None,
         "conflict": False, "independent_at": None, "independent_channel": None, "independent_evidence_id": None,
         "determined_batch": None, "determined_offset": None, "deadlines": None}

@@ -68,7 +68,7 @@ def unpacked(world: World, row: Any) -> dict[str, openings.Opening]:
 
 
 def arrive(unit: Unit, contents: Mapping[str, str]) -> None:
-    """Record, for notices accepted in this transaction (content hashes by id), that their announcement is live.
+    """Record, for notices that joined an announcement in this transaction (content hashes by id), that it is live.
 
     Intent, answer and arrival stand in one entry.
     """
@@ -78,7 +78,7 @@ def arrive(unit: Unit, contents: Mapping[str, str]) -> None:
     ).all()
     for one in rows:
         notice = unit.notices[one.notice_id]
-        intended = tx.new_id()
+        intended, accepted = tx.new_id(), unit.recipients[notice["subject_id"]].acceptance_id  # in effect at dispatch
         new = NewEvidence(
             notice_id=one.notice_id,
             delivery_id=one.id,
@@ -91,7 +91,7 @@ def arrive(unit: Unit, contents: Mapping[str, str]) -> None:
             authenticated_by="own-system",
             content_sha256=contents[one.notice_id],
         )
-        recorder.record("attempt.answered", new, single_entry(intended, notice["acceptance_id"], None, []), answer=True)
+        recorder.record("attempt.answered", new, single_entry(intended, accepted, None, []), answer=True)
         last = recorder.rows[-1]
         attempts.append(
             {

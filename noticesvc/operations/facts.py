@@ -96,7 +96,7 @@ def _indexes(tx: Tx, *groups: Mapping[str, list[Any]]) -> dict[str, int]:
 
 
 def _index(indexes: Mapping[str, int], row: Any) -> int | None:
-    first = indexes.get(row.entry_batch)
+    first = indexes.get(row.entry_batch) if indexes else None
     return None if first is None else first + row.entry_offset
 
 

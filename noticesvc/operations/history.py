@@ -35,15 +35,19 @@ class History:
         return next((e for e in self.evidence[notice_id] if e.answer and e.attempt == number and e.channel == channel), None)
 
 
-def load(tx: Tx, ids: Collection[str]) -> History:
-    """The history of these notices."""
+_CLOSED = ("sealed", "entry_batch", "entry_offset", "closed_batch", "closed_offset")
+
+
+def load(tx: Tx, ids: Collection[str], *, whole: bool = True) -> History:
+    """The history of these notices; unless `whole`, without what is sealed and without the names of entries."""
+    without = () if whole else _CLOSED
     found = History()
     if not ids:
         return found
     for row in tx.rows(t.delivery, "notice_id", ids, "position"):
         found.deliveries[row.notice_id].append(SimpleNamespace(**row._asdict()))
-    for row in tx.rows(t.attempt, "notice_id", ids, "number"):
+    for row in tx.rows(t.attempt, "notice_id", ids, "number", without=without):
         found.attempts[row.notice_id].append(SimpleNamespace(**row._asdict()))
-    for row in tx.rows(t.evidence, "notice_id", ids, "id"):
+    for row in tx.rows(t.evidence, "notice_id", ids, "id", without=without):
         found.evidence[row.notice_id].append(row)
     return found

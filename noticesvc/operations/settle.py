@@ -8,7 +8,7 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from noticesvc.domain import deadline, delivery, instant, service_time, view
+from noticesvc.domain import deadline, delivery, instant, notice, service_time, view
 from noticesvc.operations import events, facts, invalid_contacts
 from noticesvc.operations.unit import Unit
 
@@ -99,14 +99,17 @@ def _deliveries(unit: Unit, rows: list[dict[str, Any]], known: dict[str, view.No
     past = unit.history()
     for row in rows:
         weighing, mine = weighings[row["id"]], past.deliveries[row["id"]]
+        failed: set[str] = set()
         for one in mine:
             state = weighing.states[one.id]
             # `claimed` is only shown: the stored row stays claimable state, with its lease.
             kept = "pending" if state == "claimed" else state
             due = _due(row, one, kept, known[row["id"]])
+            if kept in delivery.FINISHED and kept != "delivered" and one.state not in delivery.FINISHED:
+                failed.add(one.id)
             if (kept, due) != (one.state, one.due_at):
                 unit.set_delivery(row["id"], one.channel, state=kept, due_at=due)
-        if row["strategy"] == "ladder" and _ladder(unit, row, weighing, mine):
+        if row["strategy"] == "ladder" and _ladder(unit, row, weighing, mine, failed):
             again.add(row["id"])
     return again
 
@@ -128,19 +131,23 @@ def _due(row: dict[str, Any], one: Any, state: str, known: view.NoticeFacts) -> 
     return due
 
 
-def _ladder(unit: Unit, row: dict[str, Any], weighing: view.Weighing, mine: list[Any]) -> bool:
-    """Once served, cancel what never started; when a rung failed, let the next one start now."""
+def _ladder(unit: Unit, row: dict[str, Any], weighing: view.Weighing, mine: list[Any], failed: Collection[str]) -> bool:
+    """Once served, cancel what never started. When the rung before has just `failed`, let the next one start now, and those
+    after it each `ladder_after` later than the one before.
+    """
     waiting = [one for one in mine if weighing.states[one.id] == "pending" and one.attempts == 0 and one.closed is None]
     if weighing.result.served:
         for one in waiting:
             close(unit, row["id"], one, "cancelled", "served_already")
         return bool(waiting)
-    before = [one for one in mine if one not in waiting]
-    if waiting and before and all(weighing.states[one.id] in delivery.FINISHED for one in before):
-        now = max(unit.tx.now, row["not_before"] or 0)
-        if waiting[0].due_at is None or waiting[0].due_at > now:
-            unit.set_delivery(row["id"], waiting[0].channel, due_at=now)
-            unit.tx.wake("dispatch")
+    # Only at the moment of failure: an in-site rung that is parked until the account is active must not be called up again.
+    before = mine[mine.index(waiting[0]) - 1].id if waiting and waiting[0] is not mine[0] else None
+    now = max(unit.tx.now, row["not_before"] or 0)
+    if before in failed and waiting[0].due_at is not None and waiting[0].due_at > now:
+        after = (notice.duration_s(row["ladder_after"] or notice.LADDER_AFTER) or 0) * 1_000_000
+        for steps, one in enumerate(waiting):
+            unit.set_delivery(row["id"], one.channel, due_at=now + steps * after)
+        unit.tx.wake("dispatch")
     return False
 
 

@@ -85,7 +85,7 @@ class Unit:
     def history(self) -> History:
         """Deliveries, attempts and evidence of all its notices, with what this transaction changed through the unit."""
         if self._history is None:
-            self._history = history.load(self.tx, list(self.notices))
+            self._history = history.load(self.tx, list(self.notices), whole=False)
             for (notice_id, channel), columns in self._deliveries.items():
                 vars(self._history.delivery(notice_id, channel)).update(columns)
             for row in self._evidence:

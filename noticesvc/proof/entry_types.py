@@ -86,7 +86,7 @@ ENTRY_TYPES: Final[Mapping[str, EntryType]] = {
     # shared
     "content.shared": EntryType("shared", {"content_id": ID}, ("content", "content_sha256")),
     "announcement.published": EntryType("shared", {"announcement_id": ID, "content_id": ID, "effective_at": null(TIME)}),
-    # notices
+    # notices; `announcement_id` where the announcement was live at once, else `announcement.joined` names it
     "notice.accepted": EntryType("notice", {
         "key_id": ID, "category": WORD, "mandatory": BOOL, "strategy": WORD, "ladder_after": null(WORD), "rule": WORD,
         "policy_version": WORD, "rule_definition": RULE, "deliveries": many(record({"id": ID, "channel": CHANNEL, "carries": CARRIES})),
@@ -94,6 +94,7 @@ ENTRY_TYPES: Final[Mapping[str, EntryType]] = {
         "response_window": null({"type": "object"}), "broadcast_id": null(ID), "announcement_id": null(ID),
         "acceptance_id": null(ID), "document_ids": many(ID)},
         ("recipient_id", "reference", "content", "content_sha256", "case", "metadata", "ground")),
+    "announcement.joined": EntryType("notice", {"announcement_id": ID}),
     "notice.cancelled": EntryType("notice", {"reason": {"enum": ["caller", "agreement_void", "anonymised"]}, "key_id": null(ID)}),
     "delivery.closed": EntryType("notice", {
         "delivery_id": ID, "channel": CHANNEL, "state": {"enum": ["undeliverable", "cancelled", "expired", "failed"]},

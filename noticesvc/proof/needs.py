@@ -30,6 +30,8 @@ def of_notice(mine: Sequence[Entry]) -> dict[Key, int]:
                     need(entry.index, "content.shared", entry["content_id"])
                 if entry["acceptance_id"] is not None:
                     need(entry.index, "acceptance.recorded", entry["acceptance_id"])
+            case "announcement.joined":
+                need(entry.index, "announcement.published", entry["announcement_id"])
             case "attempt.intended" | "attempt.answered":
                 if entry["acceptance_id"] is not None:
                     need(entry.index, "acceptance.recorded", entry["acceptance_id"])

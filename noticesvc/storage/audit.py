@@ -14,7 +14,7 @@ from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
 PAGE = 5_000
-PARKED = ("in_site", "postal", "announcement")  # channels that wait for an account, for people or for a publication
+PARKED = ("in_site", "postal", "announcement")  # channels that wait for an account or for people, or were published and struck
 _OWNED_STATES = ("pending", "claimed", "sent", "unknown")
 
 

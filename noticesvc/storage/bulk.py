@@ -47,17 +47,20 @@ def update_rows(conn: Connection, table: Table, keys: tuple[str, ...], rows: Seq
 
 
 def rows_by(conn: Connection, table: Table, key: str, values: Collection[Any], order: str | None = None, *,
-            lock: bool = False) -> Sequence[Row[Any]]:
-    """The rows whose `key` is one of `values`, locked for update where the database has row locks and that is asked for."""
+            lock: bool = False, without: tuple[str, ...] = ()) -> Sequence[Row[Any]]:
+    """The rows whose `key` is one of `values`, locked for update where the database has row locks and that is asked for.
+
+    `without` names columns to leave behind.
+    """
     if not values:
         return []
-    return conn.execute(_by(table, key, order, lock, conn.dialect.name == "postgresql"), {"wanted": list(values)}).all()
+    return conn.execute(_by(table, key, order, lock, without, conn.dialect.name == "postgresql"), {"wanted": list(values)}).all()
 
 
 @lru_cache(maxsize=256)
-def _by(table: Table, key: str, order: str | None, lock: bool, arrays: bool) -> Executable:
+def _by(table: Table, key: str, order: str | None, lock: bool, without: tuple[str, ...], arrays: bool) -> Executable:
     among = table.c[key]
-    found = select(table).where(among == any_(bindparam("wanted", type_=ARRAY(among.type))) if arrays
+    found = select(*[c for c in table.c if c.name not in without]).where(among == any_(bindparam("wanted", type_=ARRAY(among.type))) if arrays
                                 else among.in_(bindparam("wanted", expanding=True)))
     if order is not None:
         found = found.order_by(table.c[order])

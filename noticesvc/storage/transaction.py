@@ -100,9 +100,13 @@ class Tx:
             return cast("ColumnElement[bool]", column == any_(literal(list(values), ARRAY(column.type))))
         return cast("ColumnElement[bool]", column.in_(list(values)))
 
-    def rows(self, table: Any, key: str, values: Collection[Any], order: str | None = None, *, lock: bool = False) -> Sequence[Row[Any]]:
-        """The rows of a table whose `key` is one of `values`, in the order of a column; with `lock` until the transaction ends."""
-        return bulk.rows_by(self.conn, table, key, values, order, lock=lock)
+    def rows(self, table: Any, key: str, values: Collection[Any], order: str | None = None, *, lock: bool = False,
+             without: tuple[str, ...] = ()) -> Sequence[Row[Any]]:
+        """The rows of a table whose `key` is one of `values`, in the order of a column; with `lock` until the transaction ends.
+
+        `without` names columns to leave behind, such as sealed ones that nobody opens.
+        """
+        return bulk.rows_by(self.conn, table, key, values, order, lock=lock, without=without)
 
     def append(self, type_: str, members: Mapping[str, Any]) -> EntryRef:
         """Append one ledger entry; it becomes durable with this transaction. Raises EntryError if it cannot be encoded."""

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.shell import run as run_command
+
 COMMAND = [sys.executable, "-c", "from noticesvc.cli.main import main; main()"]
 PATIENCE_S = 60
 UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
@@ -35,8 +37,7 @@ class Shell:
         self.env = clean | {"NOTICESVC_CONFIG": str(folder / "config.toml"), "NOTICESVC_SERVER__PORT": str(port)}
 
     def run(self, *args, stdin=None):
-        return subprocess.run([*COMMAND, *args], env=self.env, cwd="/", input=stdin, capture_output=True, text=True, timeout=PATIENCE_S,
-                              check=False)
+        return run_command(*args, env=self.env, stdin=stdin, timeout_s=PATIENCE_S)
 
     def json(self, *args):
         done = self.run(*args, "--json")

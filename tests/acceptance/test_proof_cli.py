@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support import shell
+
 COMMAND = [sys.executable, "-c", "from noticesvc.cli.main import main; main()"]
 PATIENCE_S = 60
 BEHAVIOURS = {  # what the sandbox does by address, and where the delivery ends
@@ -41,7 +43,7 @@ class Service:
         assert self.process.stdout.readline().startswith("ready"), (folder / "log").read_text()
 
     def run(self, *args):
-        return subprocess.run([*COMMAND, *args], env=self.env, cwd="/", capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        return shell.run(*args, env=self.env, timeout_s=PATIENCE_S)
 
     def stop(self):
         self.process.terminate()

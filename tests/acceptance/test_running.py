@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support import shell
+
 SCOPES = "notices:write notices:read contacts:write contacts:read broadcasts:write broadcasts:approve proofs:read inbox evidence:write ops"
 COMMAND = [sys.executable, "-c", "from noticesvc.cli.main import main; main()"]
 PATIENCE_S = 40
@@ -39,8 +41,7 @@ class Installed:
         return clean | {"NOTICESVC_SERVER__PORT": str(self.port)} | more
 
     def run(self, *args: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*COMMAND, *args], env=self.env(more), cwd="/", capture_output=True, text=True,
-                              timeout=PATIENCE_S, check=False)
+        return shell.run(*args, env=self.env(more), timeout_s=PATIENCE_S)
 
     def init(self, *more: str) -> "Installed":
         done = self.run("init", "--dir", str(self.folder), *more)

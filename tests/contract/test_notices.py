@@ -130,8 +130,8 @@ async def test_keys_of_two_callers_are_strangers(here):
 
 
 async def test_an_unusable_idempotency_key_is_refused(here):
-    """1 to 255 visible characters; anything else is a 422 and accepts nothing."""
-    for key in ("", "k" * 256, "a b", "schlüssel"):
+    """1 to 255 characters without control characters; anything else is a 422 and accepts nothing."""
+    for key in ("", "k" * 256, "ü" * 256, "a\tb"):
         assert (await here.http.post(PATH, json=notice(), headers={"Idempotency-Key": key.encode()})).status_code == 422, key
     assert await here.rows(t.notice) == []
     assert (await here.http.post(PATH, json=notice(), headers={"Idempotency-Key": "k" * 255})).status_code == 202

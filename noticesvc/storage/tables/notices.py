@@ -102,6 +102,9 @@ delivery = Table(
     # Due work of any kind; a claim changes no indexed column.
     Index("ix_delivery_due", "state", "priority", "due_at", postgresql_where=text("due_at is not null"),
           sqlite_where=text("due_at is not null")),
+    # Few deliveries are announcements that wait; they are found without reading past all the others that are due.
+    Index("ix_delivery_announcement", "due_at", postgresql_where=text("channel = 'announcement' and due_at is not null"),
+          sqlite_where=text("channel = 'announcement' and due_at is not null")),
     **growing("delivery"),
 )
 

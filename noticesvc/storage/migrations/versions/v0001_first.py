@@ -124,6 +124,14 @@ def upgrade() -> None:
         postgresql_partition_by="RANGE (notice_id)",
     )
     op.create_index(
+        "ix_delivery_announcement",
+        "delivery",
+        ["due_at"],
+        unique=False,
+        postgresql_where=sa.text("channel = 'announcement' and due_at is not null"),
+        sqlite_where=sa.text("channel = 'announcement' and due_at is not null"),
+    )
+    op.create_index(
         "ix_delivery_due",
         "delivery",
         ["state", "priority", "due_at"],

@@ -1,0 +1,61 @@
+"""Announcements whose turn comes after acceptance: with `not_before` in the future, or as a later rung of a ladder.
+
+Called by the worker's housekeeping. What may be published at once is published by `accept`, in the same transaction.
+"""
+
+from typing import Any
+
+from sqlalchemy import select
+
+from noticesvc.operations import announcements, contents
+from noticesvc.operations.settle import close, settle
+from noticesvc.operations.unit import Unit
+from noticesvc.operations.world import World
+from noticesvc.storage import tables as t
+from noticesvc.storage.transaction import Tx
+
+
+def deliver(tx: Tx, world: World, limit: int) -> int:
+    """Publish, or join, the announcements of up to `limit` due deliveries; answers how many were taken in hand."""
+    d = t.delivery.c
+    due = tx.execute(
+        select(t.delivery)
+        .where(d.channel == "announcement", d.due_at <= tx.now, d.state == "pending")
+        .order_by(d.due_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if not due:
+        return 0
+    unit = Unit(tx, world, {one.notice_id for one in due})
+    said = contents.load(tx, world, unit.notices.values(), {s: unit.key(s) for s in unit.recipients})
+    wanted = {}
+    for one in due:
+        row, content = unit.notices[one.notice_id], said[one.notice_id]
+        obstacle = _obstacle(tx, row, unit.recipients[one.subject_id])
+        if obstacle is not None:
+            close(unit, row["id"], one, *obstacle)
+        elif content is not None:
+            wanted[row["id"]] = content
+    live = announcements.join(tx, world, list(wanted.values()), {c.sha256: unit.notices[i]["effective_at"] for i, c in wanted.items()})
+    for notice_id in sorted(wanted):
+        announcement_id = live[wanted[notice_id].sha256]
+        unit.set(notice_id, announcement_id=announcement_id)
+        unit.note(notice_id, "announcement.joined", {"announcement_id": announcement_id})
+        unit.set_delivery(notice_id, "announcement", attempts=1, due_at=None)
+    if wanted:
+        announcements.arrive(unit, {notice_id: content.sha256 for notice_id, content in wanted.items()})
+    settle(unit)
+    unit.save()
+    return len(due)
+
+
+def _obstacle(tx: Tx, row: dict[str, Any], recipient: Any) -> tuple[str, str] | None:
+    """Why nothing is published for this notice, as (state, reason); null if it may be."""
+    if recipient.account_state == "void":
+        return "cancelled", "agreement_void"
+    if recipient.wrapped_key is None:
+        return "cancelled", "anonymised"
+    if row["expires_at"] is not None and row["expires_at"] <= tx.now:
+        return "expired", "expires_at"
+    return None
