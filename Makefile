@@ -42,8 +42,9 @@ check: .venv/stamp-all
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 
+# Files in order: those that start processes come first, so that the quick ones fill both workers to the end.
 test: check
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 soak: .venv/stamp-all
 	$(BIN)/python -m bench.soak

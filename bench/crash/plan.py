@@ -18,7 +18,9 @@ CHANNELS = ("in_site", "sms", "email")
 
 @dataclass(frozen=True)
 class Plan:
-    """A run. `kills`: how often the service dies at least; `drain_s`: how long finishing may take after the last of them."""
+    """A run. `kills`: how often the service dies at least; `drain_s`: how long finishing may take after the last of
+    them; `slowest_s`: how long a sink may think about an answer.
+    """
 
     seed: int
     notices: int
@@ -31,6 +33,7 @@ class Plan:
     recipients: int = 40
     drain_s: float = 90.0
     proofs: int = 5
+    slowest_s: float = 0.03
 
     def save(self, folder: Path) -> None:
         """Keep it in the run's folder."""

@@ -34,7 +34,7 @@ async def run(plan: Plan, folder: Path, *, wrapper: str = "", say: Callable[[str
     """Do the run, or the rest of it, and judge."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     home = folder / "service"
-    async with sinks.running(folder, smtp_port=plan.smtp_port, sms_port=plan.sms_port) as peers:
+    async with sinks.running(folder, smtp_port=plan.smtp_port, sms_port=plan.sms_port, slowest_s=plan.slowest_s) as peers:
         if (home / "key").exists():
             service = Service(home, wrapper)
         else:

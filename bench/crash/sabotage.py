@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import insert, or_
 
-from noticesvc.dispatch import journal, worker
+from noticesvc.dispatch import journal, recording, worker
 from noticesvc.errors import DatabaseUnavailable
 from noticesvc.operations import claim
 from noticesvc.storage import tables as t
@@ -56,7 +56,7 @@ def commit_before_append() -> None:
 
 def result_before_commit() -> None:
     """The worker takes an answer for committed as soon as it has it, and the database hears of it a moment later."""
-    answer, record = journal.Journal.answer, worker.record.record
+    answer, record = journal.Journal.answer, recording.record.record
     journal._EMPTY_ABOVE = 0
 
     def forgotten(self: journal.Journal, reference: str, given: Any) -> None:

@@ -67,10 +67,14 @@ class _Answers(Route):
 
     def __init__(self, path: str, by_method: dict[str, Endpoint]) -> None:
         super().__init__(path, self._answer, methods=list(by_method))
+        self._allowed = ", ".join(sorted(self.methods or ()))
+        self.methods = set()  # every method ends here: no other route, such as /v1/notices/{id} for /v1/notices/batch, may take it
         self._by_method = by_method
 
     async def _answer(self, request: Request) -> Response:
-        endpoint = self._by_method["GET" if request.method == "HEAD" else request.method]
+        endpoint = self._by_method.get("GET" if request.method == "HEAD" else request.method)
+        if endpoint is None:
+            return await _unrouted(request, HTTPException(405, headers={"Allow": self._allowed}))
         begun = time.perf_counter()
         response = await guarded(endpoint.serve, request)
         metrics.HTTP_SECONDS.labels(request.method, self.path).observe(time.perf_counter() - begun)

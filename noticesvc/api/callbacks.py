@@ -77,7 +77,7 @@ _PATH = "/v1/providers/{name}/callbacks"
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", _PATH, take, "A callback of a provider", raw_body=True, media_type="application/octet-stream",
-             reply_media_type="text/plain", errors=(401, 404, 503)),
+             reply_media_type="text/plain", error_media_type="text/plain", errors=(401, 404, 503)),
     Endpoint("GET", _PATH, take, "A callback of a provider that uses GET", reply_media_type="text/plain",
-             errors=(400, 401, 404, 413, 422, 503)),
+             error_media_type="text/plain", errors=(400, 401, 404, 413, 422, 503)),
 )

@@ -1,4 +1,7 @@
-"""Opaque cursors over our own ids: base64url of the sixteen bytes, in the one canonical spelling. Called by routes that list."""
+"""Opaque cursors over our own ids: base64url of the sixteen bytes and a check of them, in the one canonical spelling.
+
+Called by routes that list. The check is no secret: it tells a mangled cursor from one that a list has given.
+"""
 
 import base64
 import binascii
@@ -6,10 +9,16 @@ import uuid
 
 from noticesvc.errors import Fault, InputError
 
+_CHECK_BYTES = 5  # with the id 21 bytes, so that no base64 character has bits to spare
+
+
+def _checked(data: bytes) -> bytes:
+    return data + binascii.crc32(data).to_bytes(_CHECK_BYTES)
+
 
 def encode_id(last: str | None) -> str | None:
     """The cursor behind an id; null for none."""
-    return None if last is None else base64.urlsafe_b64encode(uuid.UUID(last).bytes).rstrip(b"=").decode()
+    return None if last is None else base64.urlsafe_b64encode(_checked(uuid.UUID(last).bytes)).decode()
 
 
 def decode_id(text: str | None) -> str | None:
@@ -17,7 +26,8 @@ def decode_id(text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        found = str(uuid.UUID(bytes=base64.b64decode(text + "==", altchars=b"-_", validate=True)))
+        data = base64.b64decode(text, altchars=b"-_", validate=True)[:-_CHECK_BYTES]
+        found = str(uuid.UUID(bytes=data))
     except (ValueError, binascii.Error):
         found = None
     if found is None or encode_id(found) != text:

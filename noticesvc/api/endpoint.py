@@ -39,6 +39,7 @@ class Endpoint:
     inbox_token: bool = False  # an inbox token opens it too
     also: tuple[tuple[int, type[BaseModel]], ...] = ()  # other successes and what they answer
     headers: tuple[tuple[str, str], ...] = ()  # request headers of this endpoint alone, and what they are for
+    error_media_type: str | None = None  # that errors may have beside problem+json
     errors: tuple[int, ...] = ()  # statuses beside those that follow from the rest
 
     def route(self) -> Route:

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import JsonValue
+
 from noticesvc.api import wire
 from noticesvc.domain.notice import Category, Channel, State
 
@@ -33,7 +35,7 @@ class WithoutWinner(wire.Wire):
 
 
 class Result(wire.Wire):
-    """The result under one rule. Members beyond these may be added."""
+    """The result under one rule."""
 
     rule: str
     policy_version: str
@@ -49,11 +51,37 @@ class Result(wire.Wire):
     without_winner: WithoutWinner | None
 
 
+class SetAside(wire.Wire):
+    """An item that never counts, and why."""
+
+    evidence_id: str
+    reason: str
+    duplicate_of: str | None
+
+
+class Struck(wire.Wire):
+    """An item that does not count any more, why, and what struck it."""
+
+    evidence_id: str
+    reason: str
+    by: str
+
+
+class Alternative(Result):
+    """The result under another built-in rule; `analysis`: what a court might find. `trace` stands in proofs alone."""
+
+    analysis: bool
+    deadline_from_on: str | None
+    set_aside: list[SetAside]
+    struck: list[Struck]
+    trace: list[dict[str, JsonValue]]
+
+
 class Service(Result):
     """The result under the notice's own rule; `revision` counts its determinations, `alternatives` are the other built-in rules."""
 
     revision: int
-    alternatives: list[Result]
+    alternatives: list[Alternative]
 
 
 class ContactUsed(wire.Wire):

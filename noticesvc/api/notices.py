@@ -109,25 +109,31 @@ def _key(request: Request) -> str | None:
 
 async def get_notice(call: Call) -> Any:
     """The notice as it stands now, with deliveries and evidence."""
-    return await call.read(notice_reading.one, id_of(call.request))
+    found = await call.read(notice_reading.one, id_of(call.request))
+    call.access.require_category(found["category"])
+    return found
 
 
 async def list_notices(call: Call) -> Any:
     """The notices that fit, the newest first, without deliveries and evidence."""
     after = cursor.decode_id(call.query.cursor)
-    items, last = await call.read(notice_reading.listed, _filter(call.query), call.query.limit, after)
+    items, last = await call.read(notice_reading.listed, _filter(call), call.query.limit, after)
     return {"items": items, "next_cursor": cursor.encode_id(last)}
 
 
 async def count_notices(call: Call) -> Any:
     """How many notices fit, by state, from one snapshot."""
-    return {"counts": await call.read(notice_reading.counts, _filter(call.query))}
+    return {"counts": await call.read(notice_reading.counts, _filter(call))}
 
 
-def _filter(query: NoticeFilter) -> Filter:
+def _filter(call: Call) -> Filter:
+    """The caller's filter, within the categories of the key. Forbidden if it names another."""
+    query: NoticeFilter = call.query
+    if query.category is not None:
+        call.access.require_category(query.category)
     return Filter(recipient_id=query.recipient_id, reference=query.reference, category=query.category, state=query.state,
                   broadcast_id=query.broadcast_id, accepted_from=micros(query.accepted_from), accepted_to=micros(query.accepted_to),
-                  case_number=query.case_number)
+                  case_number=query.case_number, categories=call.access.categories)
 
 
 async def cancel_notice(call: Call) -> Any:

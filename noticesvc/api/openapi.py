@@ -89,7 +89,8 @@ def _operation(endpoint: Endpoint, names: Any, schemas: dict[str, Any]) -> dict[
         made["requestBody"] = {"required": True, "content": {
             "application/json": {"schema": dict(names[endpoint.body, "validation"])}}}
     elif endpoint.raw_body:
-        made["requestBody"] = {"required": True, "content": {endpoint.media_type: {"schema": {}}}}
+        # Of lines none is a number too.
+        made["requestBody"] = {"required": "ndjson" not in endpoint.media_type, "content": {endpoint.media_type: {"schema": {}}}}
     return made
 
 
@@ -137,6 +138,9 @@ def _responses(endpoint: Endpoint, names: Any) -> dict[str, Any]:
         made[str(status)] = {"description": "Done", "content": {"application/json": {"schema": dict(names[model, "serialization"])}}}
     for status in sorted(_problems(endpoint)):
         made[str(status)] = {"$ref": f"#/components/responses/{_response_name(status)}"}
+        if endpoint.error_media_type is not None:
+            made[str(status)] = _problem(status)
+            made[str(status)]["content"][endpoint.error_media_type] = {"schema": {}}
     return made
 
 

@@ -14,7 +14,7 @@ _ZH: Final[Mapping[str, str]] = {
     "private": "这个链接只发给您本人，请不要转发。",
     "documents": "附件", "document": "附件",
     "fingerprint": "内容指纹（SHA-256）", "fingerprint_note": "可用于核对您读到的内容与发送的内容一致。",
-    "sandbox": "沙箱：这是试用系统，没有真实发送。",
+    "sandbox": "沙箱（sandbox）：这是试用系统，没有真实发送。",
     "missing_title": "找不到这份通知", "missing": "链接不完整或已失效。请从短信中完整地复制链接，或联系发送方。",
     "unreadable_title": "无法处理这个请求", "unreadable": "请回到通知页面再试一次。",
     "later_title": "暂时无法打开", "later": "系统正忙，请稍后再试。链接仍然有效。",

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import structlog
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from noticesvc import errors
@@ -59,6 +59,8 @@ def parts(error: Exception) -> tuple[int, str, str, tuple[errors.Fault, ...], di
             return 403, "forbidden", str(error), (), {}
         case errors.UnavailableError():
             return 503, "unavailable", error.detail, (), {"Retry-After": str(error.retry_after_s)}
+        case ClientDisconnect():  # nobody hears the answer
+            return 400, "cut-short", "The body ended before it was whole.", (), {}
         case HTTPException():
             slug = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
             return error.status_code, slug, TITLES.get(error.status_code, "Refused") + ".", (), dict(error.headers or {})

@@ -99,9 +99,11 @@ FreeJson = Annotated[dict[str, JsonValue], AfterValidator(check_json)]
 
 def _decimal(value: Any) -> Any:
     """A whole number in a query string has one spelling: pydantic would also take `+5`, ` 5`, `5_0` and `5.0`."""
-    if isinstance(value, str) and not _DECIMAL.fullmatch(value):
+    if not isinstance(value, str):
+        return value
+    if not _DECIMAL.fullmatch(value):
         raise PydanticCustomError("decimal", "must be a whole number in decimal digits")
-    return value
+    return int(value)
 
 
 Limit = Annotated[int, BeforeValidator(_decimal), Field(ge=1, le=200)]

@@ -24,6 +24,7 @@ from noticesvc import metrics
 from noticesvc.api import app as api
 from noticesvc.api.acceptor import SharedAcceptor
 from noticesvc.bootstrap.components import Component, Role, components
+from noticesvc.bootstrap.http_protocol import Protocol
 from noticesvc.bootstrap.installation import Installation
 from noticesvc.config import Settings
 from noticesvc.errors import ConfigurationError, UnavailableError
@@ -88,7 +89,7 @@ class _Server(uvicorn.Server):
 
 def _uvicorn(app: object) -> uvicorn.Config:
     return uvicorn.Config(
-        app, http="httptools", ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,  # type: ignore[arg-type]
+        app, http=Protocol, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False,  # type: ignore[arg-type]
         server_header=False, date_header=True, proxy_headers=False, backlog=_BACKLOG, timeout_keep_alive=_KEEP_ALIVE_S)
 
 

@@ -72,7 +72,7 @@ def find(config_file: Path, as_json: bool, address: str | None, reference: str |
     _list(config_file, as_json, address, {"reference": reference, "case_number": case_number}, **filters)
 
 
-def _list(config_file: Path, as_json: bool, address: str | None, more: dict[str, str | None], *, recipient: str | None,
+def _list(config_file: Path, as_json: bool, address: str | None, more: dict[str, Any], *, recipient: str | None,
           category: str | None, state: str | None, from_text: str | None, to_text: str | None, limit: int, after: str | None) -> None:
     from noticesvc.cli import timeline
     from noticesvc.domain.identity import is_id

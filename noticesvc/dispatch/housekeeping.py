@@ -1,10 +1,12 @@
 """What must happen without anybody asking: receipts interpreted, waits ended, partitions made, old idempotency keys dropped."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import structlog
 
 from noticesvc.dispatch.loop import Loop
+from noticesvc.errors import UnavailableError
 from noticesvc.operations import horizons, later_announcements, receipts, sandbox, upkeep
 from noticesvc.operations.world import World
 from noticesvc.provider import Callback, Provider, Receipt
@@ -44,8 +46,17 @@ class Housekeeping:
 
     async def _receipts(self) -> bool:
         found = await self._database.write(receipts.due, self._world, _RECEIPTS)
-        for stored in found:
-            await self._database.write(receipts.apply, self._world, stored, self._interpret(stored))
+        batch = [(stored, self._interpret(stored)) for stored in found]
+        try:
+            if batch:
+                await self._database.write(receipts.apply_all, self._world, batch)
+        except UnavailableError:
+            raise
+        except Exception as error:
+            log.error("receipts cannot be applied together", error=type(error).__name__, exc_info=True)
+            for stored, read in batch:  # one that cannot be applied must not hold up the others; it is due again later
+                with contextlib.suppress(Exception):
+                    await self._database.write(receipts.apply, self._world, stored, read)
         return len(found) == _RECEIPTS
 
     def _interpret(self, stored: receipts.Stored) -> Sequence[Receipt]:

@@ -6,10 +6,9 @@ transaction open; collect whatever finished while the last commit ran and commit
 """
 
 import asyncio
-import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
@@ -18,19 +17,20 @@ from noticesvc.config import Settings
 from noticesvc.dispatch import adoption
 from noticesvc.dispatch.call import call
 from noticesvc.dispatch.journal import Journal
+from noticesvc.dispatch.leftovers import Leftovers
 from noticesvc.dispatch.pacing import Pace, Pacing
+from noticesvc.dispatch.recording import Recording
 from noticesvc.errors import UnavailableError
-from noticesvc.operations import claim, in_site, reconcile, record, seal
+from noticesvc.operations import claim, in_site, reconcile, seal
 from noticesvc.operations.claim import Claim
 from noticesvc.operations.record import Answer, Schedule
 from noticesvc.operations.seal import Sealed
 from noticesvc.operations.world import World
-from noticesvc.provider import Provider, Receipt
+from noticesvc.provider import Provider
 from noticesvc.storage.database import Database
 
 log = structlog.get_logger()
 POLL_S = 0.5
-RECORD_AT_MOST = 256
 SEAL_AT_MOST = 256
 SEAL_AT_LEAST = 32  # while calls are in flight; never more than a quarter of them, so that the senders stay busy
 
@@ -50,16 +50,17 @@ class Worker:
         )
         self._pacing = Pacing(providers, settings.providers)
         self._claims: deque[Claim] = deque()
+        self._careful = 0  # so many seals of one claim each, since one of many failed
+        self._shunned: dict[tuple[str, str], float] = {}  # deliveries that cannot be sealed, and until when they are left alone
         self._doubtful: list[Claim] = []  # their seal failed, and may have been committed all the same
         self._held: dict[tuple[str, str], float] = {}  # deliveries in hand: until when, on the monotonic clock
-        self._answers: deque[Answer] = deque()
         self._calls: set[asyncio.Task[None]] = set()
-        self._due, self._own_due, self._answered, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._due, self._own_due, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
-        self._recorder: asyncio.Task[None] | None = None
         self._journal: Journal | None = None
-        self._random = random.SystemRandom()
+        self._recording = Recording(database, world, self._schedule, self._committed, lambda: bool(self._calls))
+        self._leftovers = Leftovers(self.id, database, world, self._schedule, providers, settings.providers)
         for event in (self._due, self._own_due):
             database.on_commit("dispatch", event.set)
 
@@ -75,7 +76,7 @@ class Worker:
             ("adopt", self._adopt),
         ):
             self._tasks.append(asyncio.create_task(self._forever(once), name=f"worker-{name}"))
-        self._recorder = asyncio.create_task(self._record_forever(), name="worker-record")
+        self._recording.start()
 
     async def stop(self, grace_s: float) -> None:
         """Claim nothing more, finish the calls in flight, record them, give the rest back."""
@@ -87,10 +88,7 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._calls:
             await asyncio.wait(self._calls, timeout=max(0.5, grace_s * 0.6))
-        self._answered.set()
-        if self._recorder is not None:
-            await asyncio.wait({self._recorder}, timeout=max(0.5, grace_s * 0.3))
-            self._recorder.cancel()
+        await self._recording.stop(max(0.5, grace_s * 0.3))
         try:
             async with asyncio.timeout(3):
                 await self._take_back()
@@ -102,9 +100,8 @@ class Worker:
 
     def faults(self) -> dict[str, str]:
         """Loops that ended although nobody asked them to."""
-        dead = [
-            task.get_name() for task in [*self._tasks, *([self._recorder] if self._recorder else [])] if task.done() and not self._stopping
-        ]
+        dead = [task.get_name() for task in self._tasks if task.done() and not self._stopping]
+        dead += ["worker-record"] if self._recording.dead else []
         return {"worker": f"The loop {dead[0]} has ended; restart the process."} if dead else {}
 
     async def _forever(self, once: Callable[[], Awaitable[None]]) -> None:
@@ -138,7 +135,10 @@ class Worker:
             for one in found:
                 self._held[one.notice_id, one.channel] = until
             try:
-                self._claims.extend(await self._resolve_left_over(found))
+                fresh = await self._leftovers.fresh(found)
+                for key in {(c.notice_id, c.channel) for c in found} - {(c.notice_id, c.channel) for c in fresh}:
+                    self._held.pop(key, None)
+                self._claims.extend(one for one in fresh if not self._shuns(one))
             except BaseException:
                 for one in found:
                     self._held.pop((one.notice_id, one.channel), None)  # not renewed, so that they are claimed again
@@ -150,7 +150,7 @@ class Worker:
         if room < min(SEAL_AT_LEAST, s.concurrency // 4, len(self._claims)) or room <= 0:
             await _either(self._room, POLL_S)  # a transaction for one or two intents costs as much as one for many
             return
-        wait = await self._start(min(room, SEAL_AT_MOST))
+        wait = await self._start(1 if self._careful else min(room, SEAL_AT_MOST))
         if wait > 0:
             await _either(self._room, min(wait, POLL_S))
 
@@ -178,9 +178,12 @@ class Worker:
             return POLL_S
         try:
             sealed = await self._database.write(seal.seal, self._world, self.id, starts)
-        except BaseException:
+        except BaseException as error:
             self._doubtful.extend(one for one, _ in starts)
+            if isinstance(error, Exception) and not isinstance(error, UnavailableError):
+                self._suspect(starts)
             raise
+        self._careful = max(0, self._careful - 1)
         started = {(x.notice_id, x.channel) for x in sealed}
         for one, _ in starts:
             if (one.notice_id, one.channel) not in started:
@@ -190,6 +193,21 @@ class Worker:
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
         return 0.0
+
+    def _suspect(self, starts: Sequence[tuple[Claim, str | None]]) -> None:
+        """One of these cannot be sealed: find it by sealing one at a time, and leave it for a lease so that others go on."""
+        self._careful = max(self._careful, len(starts))
+        if len(starts) == 1:
+            one = starts[0][0]
+            self._shunned[one.notice_id, one.channel] = time.monotonic() + self._settings.worker.lease_s
+
+    def _shuns(self, one: Claim) -> bool:
+        key = (one.notice_id, one.channel)
+        if self._shunned.get(key, 0.0) <= time.monotonic():
+            self._shunned.pop(key, None)
+            return False
+        self._held.pop(key, None)  # not renewed, so that it is claimed again when its lease lapses
+        return True
 
     async def _take_back(self) -> None:
         """Give back what a failed seal may have sealed: nobody called it, and a second seal would collide with the first."""
@@ -211,49 +229,16 @@ class Worker:
                 answer = await call(self._world, sealed, pace.provider, self._journal, self._database.sources.clock, timeout_s)
                 pace.answered(answer.outcome, time.monotonic())
             metrics.ATTEMPTS.labels(sealed.channel, answer.outcome).inc()
-            self._answers.append(answer)
+            self._recording.add(answer)
         finally:
-            self._answered.set()
+            self._recording.wake()
             self._room.set()
 
-    # --- record -------------------------------------------------------------------------------------------------------
-
-    async def _record_forever(self) -> None:
-        pause = 0.05
-        while not (self._stopping and not self._calls and not self._answers):
-            if not self._answers:
-                self._answered.clear()
-                await _either(self._answered, POLL_S)
-                continue
-            batch = [self._answers.popleft() for _ in range(min(len(self._answers), RECORD_AT_MOST))]
-            try:
-                await self._database.write(record.record, self._world, self._schedule, batch, [self._random.random() for _ in batch])
-                pause = 0.05
-            except Exception as error:
-                if isinstance(error, UnavailableError) or len(batch) == 1:
-                    self._answers.extend(batch)
-                else:
-                    await self._record_singly(batch)  # one that cannot be recorded must not hold up the others
-                if not isinstance(error, UnavailableError):
-                    log.error("answers cannot be recorded", error=type(error).__name__, exc_info=True)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 2.0)
-                continue
-            self._recorded(batch)
-
-    async def _record_singly(self, batch: list[Answer]) -> None:
-        for answer in batch:
-            try:
-                await self._database.write(record.record, self._world, self._schedule, [answer], [self._random.random()])
-                self._recorded([answer])
-            except Exception:
-                self._answers.append(answer)  # it stays in hand and in the journal
-
-    def _recorded(self, batch: list[Answer]) -> None:
-        for answer in batch:
+    def _committed(self, answers: list[Answer]) -> None:
+        for answer in answers:
             self._held.pop((answer.notice_id, answer.channel), None)
         if self._journal is not None:
-            self._journal.committed([f"{a.notice_id}.{a.channel}.{a.number}" for a in batch])
+            self._journal.committed([f"{a.notice_id}.{a.channel}.{a.number}" for a in answers])
 
     # --- the other loops ----------------------------------------------------------------------------------------------
 
@@ -281,47 +266,6 @@ class Worker:
         await asyncio.sleep(max(1.0, self._settings.worker.reconcile_after_s / 2))
         if self._journal is not None:
             await adoption.adopt_all(self._database, self._world, self._schedule, self._journal.path.parent, self._journal.path)
-
-    async def _resolve_left_over(self, found: list[Claim]) -> list[Claim]:
-        """Split claims: fresh ones; attempts that a dead holder left unanswered; deliveries whose outcome is unknown.
-
-        What is left over waits `reconcile_after_s` from the lapse of its lease, for its host to adopt the journal; then it is
-        unknown. What is unknown is asked of the provider where it can be asked, else sent again if the notice is mandatory.
-        """
-        fresh = [c for c in found if c.unanswered is None and c.state == "pending"]
-        left = [c for c in found if c.unanswered is not None]
-        unknown = [c for c in found if c.unanswered is None and c.state == "unknown"]
-        if left:
-            gone = await self._database.write(reconcile.left_over, self._world, self._schedule, self.id, left)
-            for one in gone:
-                self._held.pop(one, None)
-        if unknown:
-            never_taken: set[tuple[str, str]] = set()
-            for one, question in (await self._database.read(reconcile.questions, self._world, unknown)).items():
-                receipts = await self._ask(question)
-                if receipts:
-                    await self._database.write(reconcile.answered, self._world, question, receipts)
-                elif receipts is not None:
-                    never_taken.add(one)
-            again = await self._database.write(reconcile.send_again, self._world, self.id, unknown, never_taken)
-            for c in unknown:
-                if (c.notice_id, c.channel) in again:
-                    fresh.append(c)
-                else:
-                    self._held.pop((c.notice_id, c.channel), None)
-        return fresh
-
-    async def _ask(self, question: reconcile.Question) -> list[Receipt] | None:
-        provider = self._providers.get(question.provider)
-        if provider is None:
-            return None
-        try:
-            async with asyncio.timeout(self._settings.providers[question.provider].timeout_s):
-                found = await provider.query(question.message)
-        except Exception as error:
-            log.warning("a provider could not be asked", provider=question.provider, error=type(error).__name__)
-            return None
-        return None if found is None else list(found)
 
 
 async def _either(event: asyncio.Event, seconds: float) -> None:

@@ -25,7 +25,7 @@ class Access:
             raise Forbidden(f"This key lacks the scope {' or '.join(scopes)}.")
 
     def allows_category(self, category: str) -> bool:
-        """Whether a notice of this category may be sent with the key."""
+        """Whether a notice of this category may be sent, read or cancelled with the key."""
         return self.categories is None or category in self.categories
 
     def require_category(self, category: str) -> None:

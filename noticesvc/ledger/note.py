@@ -6,6 +6,7 @@ signed, are errors. For cosignatures (C2SP tlog-cosignature, type 0x04) the sign
 time, and what is signed is `cosignature/v1`, a time line and the text.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,6 +25,7 @@ MAX_SIGNATURES = 100
 
 _DASH = "— "
 _TIME_BYTES = 8
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")  # but not the line feed
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,7 @@ def _text_bytes(text: object) -> bytes:
     """The UTF-8 of a text that may stand in a note."""
     if not isinstance(text, str) or not text.endswith("\n"):
         raise NoteError("A note or its text does not end in a line feed.")
-    if any(char < " " and char != "\n" for char in text):
+    if _CONTROL.search(text):
         raise NoteError("A note holds a control character other than the line feed.")
     try:
         return text.encode()

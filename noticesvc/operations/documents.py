@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from noticesvc.operations.world import World
 from noticesvc.storage import tables as t
@@ -29,7 +29,14 @@ def prepared(world: World, document_id: str, type_: str, data: bytes) -> dict[st
 
 
 def store(tx: Tx, world: World, row: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 (every operation is given its world)
-    """Keep a prepared document; answers what the caller needs to name and check it."""
+    """Keep a prepared document; answers what the caller needs to name and check it. Bytes that are there already keep their id:
+    contents name documents by hash, so a notice must be shown with the id that its caller was given.
+    """
+    if tx.postgresql:  # one writer of the same bytes
+        tx.execute(select(func.pg_advisory_xact_lock(int.from_bytes(row["sha256"][:7], "big"))))
+    there = described(tx, [row["sha256"].hex()])
+    if there:
+        return there[row["sha256"].hex()]
     tx.insert(t.document, [row | {"created_at": tx.now}])
     return {"id": row["id"], "sha256": row["sha256"].hex(), "media_type": row["media_type"], "size": row["size"]}
 
@@ -40,7 +47,7 @@ def described(tx: Tx, hashes: Collection[str]) -> dict[str, dict[str, Any]]:
     if hashes:
         d = t.document.c
         rows = tx.execute(select(d.id, d.sha256, d.media_type, d.size).where(
-            tx.within(d.sha256, [bytes.fromhex(one) for one in set(hashes)])).order_by(d.id))
+            tx.within(d.sha256, [bytes.fromhex(one) for one in set(hashes)]), d.wrapped_key.is_not(None)).order_by(d.id))
         for row in rows:
             found.setdefault(row.sha256.hex(), {"id": row.id, "sha256": row.sha256.hex(), "media_type": row.media_type, "size": row.size})
     return found

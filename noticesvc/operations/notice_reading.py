@@ -29,6 +29,7 @@ class Filter:
     accepted_from: int | None = None
     accepted_to: int | None = None
     case_number: str | None = None
+    categories: frozenset[str] | None = None  # those that the caller's key is limited to
 
 
 def one(tx: Tx, world: World, notice_id: str) -> dict[str, Any]:
@@ -89,6 +90,8 @@ def _conditions(tx: Tx, world: World, wanted: Filter) -> list[ColumnElement[bool
         found.append(n.broadcast_id == wanted.broadcast_id)
     if wanted.category is not None:
         found.append(n.category == wanted.category)
+    if wanted.categories is not None:
+        found.append(tx.within(n.category, wanted.categories))
     if wanted.state is not None:
         found.append(n.state == wanted.state)
     # A notice's id carries the time of its acceptance, so the key's index narrows the range.

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from noticesvc.domain.identity import is_id
 from noticesvc.operations import contents
 from noticesvc.operations.evidence import NewEvidence, Recorder, open_word
 from noticesvc.operations.settle import settle
@@ -22,7 +23,7 @@ from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
 _IN_HAND = 15_000_000  # microseconds for interpreting what `due` gave out
-_NEGLIGIBLE = 86_400_000_000 * 90  # an orphan is kept and tried for 90 days
+_ORPHAN_FOR = 86_400_000_000 * 90  # an orphan is kept and tried for 90 days
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,51 +73,72 @@ def load(tx: Tx, world: World, receipt_id: str) -> Stored:
     return Stored(row.id, row.provider, row.received_at, data.pop("kind"), data)
 
 
+Read = tuple[Stored, Sequence[Receipt]]  # a stored receipt, and what its provider read in it
+Place = tuple[str, str, int]  # notice, channel, number of an attempt
+
+
 def apply(tx: Tx, world: World, stored: Stored, receipts: Sequence[Receipt]) -> None:
-    """Record what a provider read from a stored receipt. Applied once: a receipt that is done changes nothing."""
-    # Locked: two workers may have it in hand, and the slower one must see that it is done.
-    row = tx.execute(select(t.receipt.c.state, t.receipt.c.due_at).where(t.receipt.c.id == stored.id).with_for_update()).one()
-    if row.due_at is None:
-        return
-    matched = [(receipt, _find(tx, world, stored.provider, receipt)) for receipt in receipts]
-    unit = Unit(tx, world, {found[0] for _, found in matched if found is not None})
-    orphan: bytes | None = None
+    """Record what a provider read from one stored receipt, see `apply_all`."""
+    apply_all(tx, world, [(stored, receipts)])
+
+
+def apply_all(tx: Tx, world: World, batch: Sequence[Read]) -> None:
+    """Record what providers read from stored receipts. Applied once: a receipt that is done changes nothing.
+
+    1. Lock the receipts: two workers may have one in hand, and the slower one must see that it is done.
+    2. Find the attempts they speak of; those that nobody knows yet make orphans.
+    3. Record, derive, and mark them as done.
+    """
+    waiting = {row.id for row in tx.rows(t.receipt, "id", [stored.id for stored, _ in batch], "id", lock=True) if row.due_at is not None}
+    batch = [(stored, receipts) for stored, receipts in batch if stored.id in waiting]
+    known = _known(tx, world, batch)
+    places = [(stored, receipt, _place(world, known, stored, receipt)) for stored, receipts in batch for receipt in receipts]
+    unit = Unit(tx, world, {place[0] for _, _, found in places for place in found})
     recorder = Recorder(unit)
     hashes = contents.hashes(tx, world, unit.notices.values(), {n["subject_id"]: unit.key(n["subject_id"]) for n in unit.notices.values()})
-    for receipt, found in matched:
-        if found is None or found[0] not in unit.notices:
-            orphan = orphan or _orphan_index(world, stored.provider, receipt)
-        else:
-            _record(tx, recorder, stored, receipt, found, hashes)
+    orphans: dict[str, bytes] = {}
+    for stored, receipt, candidates in places:
+        if not _record(unit, recorder, stored, receipt, candidates, hashes):
+            orphans.setdefault(stored.id, _orphan_index(world, stored.provider, receipt))
     recorder.save()
     settle(unit)
     unit.save()
-    wait = orphan is not None and tx.now - stored.received_at < _NEGLIGIBLE
-    values: dict[str, Any] = {"due_at": None, "state": "orphan" if wait else "applied", "reference_index": orphan if wait else None}
-    if not wait and matched:
-        values["sealed"] = None  # the bytes now stand with the evidence, under the recipient's own key
-    tx.execute(update(t.receipt).where(t.receipt.c.id == stored.id).values(**values))
+    done: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
+    for stored, receipts in batch:
+        wait = stored.id in orphans and tx.now - stored.received_at < _ORPHAN_FOR
+        row = {"id": stored.id, "due_at": None, "state": "orphan" if wait else "applied",
+               "reference_index": orphans.get(stored.id) if wait else None}
+        if wait or not receipts:
+            kept.append(row)
+        else:
+            done.append(row | {"sealed": None})  # the bytes now stand with the evidence, under the recipient's own key
+    tx.update(t.receipt, ("id",), done)
+    tx.update(t.receipt, ("id",), kept)
 
 
-def _find(tx: Tx, world: World, provider: str, receipt: Receipt) -> tuple[str, str, int] | None:
-    """The attempt that a receipt speaks of: (notice, channel, number)."""
+def _known(tx: Tx, world: World, batch: Sequence[Read]) -> dict[bytes, list[Place]]:
+    """Attempts by the blind index of a provider's reference, the newest notice first."""
+    indexes = {_reference_index(world, stored.provider, receipt.provider_reference)
+               for stored, receipts in batch for receipt in receipts if receipt.provider_reference is not None}
+    found: dict[bytes, list[Place]] = {}
+    for row in tx.rows(t.provider_reference, "reference_index", indexes):
+        found.setdefault(row.reference_index, []).append((row.notice_id, row.channel, row.attempt))
+    for places in found.values():
+        places.sort(reverse=True)
+    return found
+
+
+def _place(world: World, known: dict[bytes, list[Place]], stored: Stored, receipt: Receipt) -> list[Place]:
+    """Where a receipt may belong: by our reference, else by the provider's."""
     if receipt.reference is not None:
-        parts = receipt.reference.split(".")
-        if len(parts) == 3 and len(parts[0]) == 36 and parts[2].isascii() and parts[2].isdigit() and len(parts[2]) <= 4:
-            try:
-                row = tx.execute(select(t.attempt.c.number).where(
-                    t.attempt.c.notice_id == parts[0], t.attempt.c.channel == parts[1], t.attempt.c.number == int(parts[2]))).one_or_none()
-            except ValueError:
-                row = None
-            if row is not None:
-                return parts[0], parts[1], int(parts[2])
+        notice_id, _, rest = receipt.reference.partition(".")
+        channel, _, number = rest.partition(".")
+        if is_id(notice_id) and number.isascii() and number.isdigit() and len(number) <= 4:
+            return [(notice_id, channel, int(number))]
     if receipt.provider_reference is not None:
-        row = tx.execute(select(t.provider_reference).where(
-            t.provider_reference.c.reference_index == _reference_index(world, provider, receipt.provider_reference))
-            .order_by(t.provider_reference.c.notice_id.desc()).limit(1)).one_or_none()
-        if row is not None:
-            return row.notice_id, row.channel, row.attempt
-    return None
+        return known.get(_reference_index(world, stored.provider, receipt.provider_reference), [])
+    return []
 
 
 def _reference_index(world: World, provider: str, reference: str) -> bytes:
@@ -127,20 +149,21 @@ def _orphan_index(world: World, provider: str, receipt: Receipt) -> bytes:
     return _reference_index(world, provider, receipt.provider_reference or receipt.reference or "")
 
 
-def _record(tx: Tx, recorder: Recorder, stored: Stored, receipt: Receipt, found: tuple[str, str, int],
-            hashes: dict[str, str]) -> None:
-    notice_id, channel, number = found
-    attempt = tx.execute(select(t.attempt).where(t.attempt.c.notice_id == notice_id, t.attempt.c.channel == channel,
-                                                 t.attempt.c.number == number)).one()
-    one = tx.execute(select(t.delivery).where(t.delivery.c.notice_id == notice_id, t.delivery.c.channel == channel)).one()
-    answer = tx.execute(select(t.evidence.c.call_started_at).where(
-        t.evidence.c.notice_id == notice_id, t.evidence.c.channel == channel, t.evidence.c.attempt == number,
-        t.evidence.c.answer.is_(True))).scalar()
-    new = NewEvidence(
-        notice_id=notice_id, delivery_id=one.id, channel=channel, attempt=number, kind=receipt.kind, source=receipt.source,
-        observed_at=stored.received_at, carries=one.carries, authenticated_by=receipt.authenticated_by,
-        call_started_at=answer or attempt.intended_at, claimed_at=receipt.claimed_at, claimed_time_raw=receipt.claimed_time_raw,
-        contact_id=attempt.contact_id, confirmation=attempt.confirmation, part=receipt.part, parts=receipt.parts,
-        provider=attempt.provider, provider_reference=receipt.provider_reference, media_type=open_word(stored.data.get("media_type")),
-        raw=stored.raw, content_sha256=hashes.get(notice_id))
-    recorder.record("receipt.observed", new, {"receipt_id": stored.id})
+def _record(unit: Unit, recorder: Recorder, stored: Stored, receipt: Receipt, candidates: Sequence[Place], hashes: dict[str, str]) -> bool:
+    """Record a receipt with the first attempt of its provider that it may belong to; whether there was one."""
+    past = unit.history()
+    for notice_id, channel, number in candidates:
+        attempt = past.attempt(notice_id, channel, number)
+        if attempt is None or attempt.provider != stored.provider:
+            continue
+        one, answer = past.delivery(notice_id, channel), past.answer(notice_id, channel, number)
+        new = NewEvidence(
+            notice_id=notice_id, delivery_id=one.id, channel=channel, attempt=number, kind=receipt.kind, source=receipt.source,
+            observed_at=stored.received_at, carries=one.carries, authenticated_by=receipt.authenticated_by,
+            call_started_at=(answer.call_started_at if answer is not None else None) or attempt.intended_at, claimed_at=receipt.claimed_at,
+            claimed_time_raw=receipt.claimed_time_raw, contact_id=attempt.contact_id, confirmation=attempt.confirmation, part=receipt.part,
+            parts=receipt.parts, provider=attempt.provider, provider_reference=receipt.provider_reference,
+            media_type=open_word(stored.data.get("media_type")), raw=stored.raw, content_sha256=hashes.get(notice_id))
+        recorder.record("receipt.observed", new, {"receipt_id": stored.id})
+        return True
+    return False

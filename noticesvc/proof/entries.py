@@ -7,6 +7,7 @@ rely on their presence and form. The check follows the same JSON Schemas that th
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 from noticesvc.domain import instant
@@ -22,7 +23,7 @@ Values = Mapping[tuple[int, str], bytes]
 """Opened values by position of the entry and field."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, which cached_property needs
 class Entry:
     """One entry of a bundle: `position` in it, `index` in the ledger."""
 
@@ -42,7 +43,7 @@ class Entry:
         """The type of the entry."""
         return str(self.members["type"])
 
-    @property
+    @cached_property
     def commitments(self) -> dict[str, str]:
         """What it commits to, by field."""
         return {name.removesuffix(_SUFFIX): value for name, value in self.members.items() if name.endswith(_SUFFIX)}

@@ -60,8 +60,9 @@ def rows_by(conn: Connection, table: Table, key: str, values: Collection[Any], o
 @lru_cache(maxsize=256)
 def _by(table: Table, key: str, order: str | None, lock: bool, without: tuple[str, ...], arrays: bool) -> Executable:
     among = table.c[key]
-    found = select(*[c for c in table.c if c.name not in without]).where(among == any_(bindparam("wanted", type_=ARRAY(among.type))) if arrays
-                                else among.in_(bindparam("wanted", expanding=True)))
+    wanted = any_(bindparam("wanted", type_=ARRAY(among.type)))
+    found = select(*[c for c in table.c if c.name not in without]).where(
+        among == wanted if arrays else among.in_(bindparam("wanted", expanding=True)))
     if order is not None:
         found = found.order_by(table.c[order])
     return found.with_for_update() if lock and arrays else found

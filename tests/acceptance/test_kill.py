@@ -32,6 +32,6 @@ async def test_nothing_is_lost_and_nothing_silently_sent_twice(database_url, tmp
 async def test_a_fault_put_in_on_purpose_is_found(fault, tmp_path):
     """The verdict names the fault when commit and append, or answer and commit, change places, or nothing guards a call."""
     kills, expected = SABOTAGE[fault]
-    plan = Plan(seed=3, notices=30, kills=kills, recipients=20, drain_s=8.0, proofs=0)
+    plan = Plan(seed=3, notices=30, kills=kills, recipients=20, drain_s=8.0, proofs=0, slowest_s=0.6)
     verdict = await run(plan, tmp_path / "run", wrapper=f"from bench.crash import sabotage; sabotage.{fault}()")
     assert any(expected in finding for finding in verdict.findings), verdict

@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 
 from noticesvc.api import ledger as routes
 from noticesvc.api import problem
+from noticesvc.api.key_lookup import KeyLookup
 from noticesvc.ledger import checkpoint, entry, merkle
 from noticesvc.operations import keys
 from noticesvc.proof.entry_types import ENTRY_TYPES
@@ -23,7 +24,7 @@ async def house(database_url):
         await sequenced(database)
         app = Starlette(routes=[endpoint.route() for endpoint in routes.ENDPOINTS])
         app.add_exception_handler(problem.errors.NoticesvcError, problem.on_error)
-        app.state.house = SimpleNamespace(database=database, world=None)
+        app.state.house = SimpleNamespace(database=database, world=None, key_lookup=KeyLookup(database))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             yield SimpleNamespace(client=client, database=database)
 
@@ -93,7 +94,7 @@ async def test_before_the_first_checkpoint_the_answer_is_come_back_later(databas
     async with opened(database_url) as database:
         app = Starlette(routes=[endpoint.route() for endpoint in routes.ENDPOINTS])
         app.add_exception_handler(problem.errors.NoticesvcError, problem.on_error)
-        app.state.house = SimpleNamespace(database=database, world=None)
+        app.state.house = SimpleNamespace(database=database, world=None, key_lookup=KeyLookup(database))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             reply = await client.get("/v1/ledger/checkpoint")
     assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")

@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[2]
+_ONE_AT_A_TIME = threading.Lock()
 _ALSO = ("alembic.command", "asyncpg", "rich.console", "rich.table", "httpx", "sqlalchemy.ext.asyncio")
 
 
 def run(*args: str, env: Mapping[str, str], cwd: Path | str = "/", stdin: str | None = None,
         timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end, with exactly this environment. Raises TimeoutError, and the process is killed."""
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    """Run a command to its end, with exactly this environment. Raises TimeoutError after killing it. Threads wait for each other."""
+    with _ONE_AT_A_TIME, tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write((stdin or "").encode())
         given.seek(0)
         server = _server()
