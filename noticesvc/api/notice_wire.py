@@ -147,7 +147,7 @@ class BatchItem(PostNotice):
 class PostBatch(wire.Wire):
     """Up to 1,000 notices. Each is read by itself, so that one that cannot be read spoils no other."""
 
-    notices: Annotated[list[BatchItem], Field(min_length=1, max_length=MOST_IN_BATCH)]
+    notices: Annotated[list[BatchItem | JsonValue], Field(min_length=1, max_length=MOST_IN_BATCH)]
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **_more: Any) -> Self:
@@ -164,7 +164,7 @@ class PostBatch(wire.Wire):
             faults.append(Fault("/notices", f"must be a list of 1 to {MOST_IN_BATCH} notices"))
         if faults:
             raise InputError("The body does not have the form that this route takes.", tuple(faults[:50]))
-        return cast("Self", cls.model_construct(notices=cast("list[BatchItem]", items)))
+        return cast("Self", cls.model_construct(notices=cast("list[BatchItem | JsonValue]", items)))
 
 
 class PutTemplate(wire.Wire):

@@ -150,7 +150,8 @@ def _own_page(request: Request, house: House) -> bool:
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/d/{token}", get_page, "The document page behind a link", reply_media_type="text/html", error_media_type="text/html", errors=(404, 503)),
+    Endpoint("GET", "/d/{token}", get_page, "The document page behind a link", reply_media_type="text/html",
+             error_media_type="text/html", errors=(404, 503)),
     Endpoint("POST", "/d/{token}", post_page, "Open the document", reply_media_type="text/html", raw_body=True,
              media_type="application/x-www-form-urlencoded", error_media_type="text/html", errors=(403, 404, 503)),
     Endpoint("GET", "/d/{token}/documents/{document_id}", get_document, "A document of the opened page",

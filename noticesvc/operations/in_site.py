@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import select
 
-from noticesvc.domain import notice as notices
 from noticesvc.operations import contents
 from noticesvc.operations.announcements import single_entry
 from noticesvc.operations.evidence import NewEvidence, Recorder
+from noticesvc.operations.obstacles import obstacle
 from noticesvc.operations.settle import close, settle
 from noticesvc.operations.unit import Unit
 from noticesvc.operations.world import World
@@ -37,9 +37,9 @@ def deliver(tx: Tx, world: World, limit: int) -> int:
     recorder, attempts, messages = Recorder(unit), [], []
     for one in sorted(due, key=lambda one: one.notice_id):
         row, recipient = unit.notices[one.notice_id], recipients[one.subject_id]
-        obstacle = _obstacle(tx, row, recipient)
-        if obstacle is not None:
-            close(unit, row["id"], one, *obstacle)
+        closed = obstacle(tx, row, recipient, "in_site")
+        if closed is not None:
+            close(unit, row["id"], one, *closed)
         elif recipient.account_state != "active":
             unit.set_delivery(one.notice_id, "in_site", due_at=row["expires_at"])
         else:
@@ -54,18 +54,6 @@ def deliver(tx: Tx, world: World, limit: int) -> int:
     settle(unit)
     unit.save()
     return len(due)
-
-
-def _obstacle(tx: Tx, row: dict[str, Any], recipient: Any) -> tuple[str, str] | None:
-    if recipient.account_state == "void":
-        return "cancelled", "agreement_void"
-    if recipient.wrapped_key is None:
-        return "cancelled", "anonymised"
-    if row["expires_at"] is not None and row["expires_at"] <= tx.now:
-        return "expired", "expires_at"
-    if not notices.mandatory(row["category"]) and "in_site" in recipient.refuse_commercial.split():
-        return "cancelled", "refused_by_recipient"
-    return None
 
 
 def _arrive(unit: Unit, recorder: Recorder, one: Any, recipient: Any, sha256: str) -> dict[str, Any]:

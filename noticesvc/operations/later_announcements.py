@@ -3,11 +3,10 @@
 Called by the worker's housekeeping. What may be published at once is published by `accept`, in the same transaction.
 """
 
-from typing import Any
-
 from sqlalchemy import select
 
 from noticesvc.operations import announcements, contents
+from noticesvc.operations.obstacles import obstacle
 from noticesvc.operations.settle import close, settle
 from noticesvc.operations.unit import Unit
 from noticesvc.operations.world import World
@@ -32,9 +31,9 @@ def deliver(tx: Tx, world: World, limit: int) -> int:
     wanted = {}
     for one in due:
         row, content = unit.notices[one.notice_id], said[one.notice_id]
-        obstacle = _obstacle(tx, row, unit.recipients[one.subject_id])
-        if obstacle is not None:
-            close(unit, row["id"], one, *obstacle)
+        closed = obstacle(tx, row, unit.recipients[one.subject_id], "announcement")
+        if closed is not None:
+            close(unit, row["id"], one, *closed)
         elif content is not None:
             wanted[row["id"]] = content
     live = announcements.join(tx, world, list(wanted.values()), {c.sha256: unit.notices[i]["effective_at"] for i, c in wanted.items()})
@@ -49,13 +48,3 @@ def deliver(tx: Tx, world: World, limit: int) -> int:
     unit.save()
     return len(due)
 
-
-def _obstacle(tx: Tx, row: dict[str, Any], recipient: Any) -> tuple[str, str] | None:
-    """Why nothing is published for this notice, as (state, reason); null if it may be."""
-    if recipient.account_state == "void":
-        return "cancelled", "agreement_void"
-    if recipient.wrapped_key is None:
-        return "cancelled", "anonymised"
-    if row["expires_at"] is not None and row["expires_at"] <= tx.now:
-        return "expired", "expires_at"
-    return None

@@ -15,6 +15,7 @@ from noticesvc.operations import contents
 from noticesvc.operations.claim import Claim
 from noticesvc.operations.contacts import resolve_at_dispatch
 from noticesvc.operations.evidence import NewEvidence, Recorder, at
+from noticesvc.operations.obstacles import obstacle
 from noticesvc.operations.settle import close, settle
 from noticesvc.operations.unit import Unit
 from noticesvc.operations.world import World
@@ -76,9 +77,9 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
         found = contacts[claim.subject_id, claim.channel]
         # A mandatory notice uses an invalid contact rather than none.
         contact = found.usable or (found.invalid if notices.mandatory(row["category"]) else None)
-        obstacle = _obstacle(tx, row, recipient, one, contact, provider)
-        if obstacle is not None:
-            close(unit, row["id"], one, *obstacle)
+        closed = _obstacle(tx, row, recipient, one, contact, provider)
+        if closed is not None:
+            close(unit, row["id"], one, *closed)
             made.closed.add(row["id"])
             continue
         content = texts[row["id"]]
@@ -124,14 +125,9 @@ def _still_held(tx: Tx, owner: str, claims: Sequence[Claim]) -> dict[tuple[str, 
 
 def _obstacle(tx: Tx, row: Mapping[str, Any], recipient: Any, one: Any, contact: Any, provider: str | None) -> tuple[str, str] | None:
     """Why this delivery must not start, as (state, reason); null if it may."""
-    if recipient.account_state == "void":
-        return "cancelled", "agreement_void"
-    if recipient.wrapped_key is None:
-        return "cancelled", "anonymised"
-    if row["expires_at"] is not None and row["expires_at"] <= tx.now:
-        return "expired", "expires_at"
-    if not notices.mandatory(row["category"]) and one.channel in recipient.refuse_commercial.split():
-        return "cancelled", "refused_by_recipient"
+    closed = obstacle(tx, row, recipient, one.channel)
+    if closed is not None:
+        return closed
     if contact is None:
         return "undeliverable", "no_contact"
     if provider is None and one.channel != "postal":
