@@ -117,6 +117,7 @@ async def installed(folder: Path, *, smtp_port: int, sms_port: int, database_url
     sections: dict[str, dict[str, Any]] = {
         "server": {"port": port, "public_url": f"http://127.0.0.1:{port}"},
         "database": {"url": url},
+        "quiet": {"from": "00:00", "to": "00:00"},  # none: commercial notices go at whatever hour this runs
         "worker": {"concurrency": 16, "claim_batch": 100, "lease_s": 6, "stop_grace_s": 10, "retry_first_s": 0.2, "retry_max_s": 2,
                    "reconcile_after_s": 1} | dict(worker or {}),
         "providers.mail": {"kind": "smtp", "channel": "email", "port": smtp_port, "from_address": "notices@example.com",

@@ -55,6 +55,8 @@ class Endpoint:
             if who.inbox_of is None:
                 who.require(self.scopes)
         query = wire.parse_query(self.query, request) if self.query else None
+        if self.body is None and not self.raw_body:
+            wire.check_declared(request)  # a body that nobody reads has the limit of all
         body = wire.parse(self.body, await wire.read_body(request, self.body_limit)) if self.body else None
         result = await self.run(Call(request, house, who, body, query))
         return result if isinstance(result, Response) else json_reply(result, self.status)

@@ -89,8 +89,9 @@ def _operation(endpoint: Endpoint, names: Any, schemas: dict[str, Any]) -> dict[
         made["requestBody"] = {"required": True, "content": {
             "application/json": {"schema": dict(names[endpoint.body, "validation"])}}}
     elif endpoint.raw_body:
-        # Of lines none is a number too.
-        made["requestBody"] = {"required": "ndjson" not in endpoint.media_type, "content": {endpoint.media_type: {"schema": {}}}}
+        lines = "ndjson" in endpoint.media_type  # of lines none is a number too, and they are text to whoever does not know the type
+        content: dict[str, Any] = {endpoint.media_type: {"schema": {}}} | ({"text/plain": {"schema": {"type": "string"}}} if lines else {})
+        made["requestBody"] = {"required": not lines, "content": content}
     return made
 
 

@@ -175,11 +175,16 @@ def parse_query(model: type[M], request: Request) -> M:
         raise InputError("A query parameter cannot be used.", faults(error)) from None
 
 
-async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:
-    """The whole body, or InputTooLarge without reading further."""
+def check_declared(request: Request, limit: int = BODY_LIMIT) -> None:
+    """Raise InputTooLarge for a body that is announced to be over the limit."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > limit:
         raise InputTooLarge(f"The body is over {limit} bytes.")
+
+
+async def read_body(request: Request, limit: int = BODY_LIMIT) -> bytes:
+    """The whole body, or InputTooLarge without reading further."""
+    check_declared(request, limit)
     chunks, size = [], 0
     async for chunk in request.stream():
         size += len(chunk)

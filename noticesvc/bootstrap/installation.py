@@ -20,7 +20,7 @@ from noticesvc import vault as vaults
 from noticesvc.api.context import Acceptor, House
 from noticesvc.bootstrap import plugins
 from noticesvc.config import Settings
-from noticesvc.domain import calendar, instant, rules
+from noticesvc.domain import calendar, instant, quiet, rules
 from noticesvc.errors import ConfigurationError, NoteError
 from noticesvc.ledger.key import Signer
 from noticesvc.operations.world import World
@@ -158,7 +158,8 @@ class Installation:
             vault=vault, system_key=system_key, rules=known_rules, calendar=known_calendar, issuer=settings.issuer.name,
             software=software(), origin=settings.ledger.origin, public_url=settings.server.public_url,
             channels_served=frozenset(p.channel for p in settings.providers.values()),
-            sandbox=has_sandbox(settings), events_enabled=bool(settings.events.url))
+            sandbox=has_sandbox(settings), events_enabled=bool(settings.events.url),
+            quiet=quiet.hours(settings.quiet.from_, settings.quiet.to))
         house = House(settings, database, world, providers, cast("Acceptor", None), dict)
         return cls(settings, database, world, providers, signer, house)
 

@@ -47,7 +47,7 @@ def described(tx: Tx, hashes: Collection[str]) -> dict[str, dict[str, Any]]:
     if hashes:
         d = t.document.c
         rows = tx.execute(select(d.id, d.sha256, d.media_type, d.size).where(
-            tx.within(d.sha256, [bytes.fromhex(one) for one in set(hashes)]), d.wrapped_key.is_not(None)).order_by(d.id))
+            tx.within(d.sha256, [bytes.fromhex(one) for one in set(hashes)])).order_by(d.id))
         for row in rows:
             found.setdefault(row.sha256.hex(), {"id": row.id, "sha256": row.sha256.hex(), "media_type": row.media_type, "size": row.size})
     return found

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from noticesvc.domain import notice as notices
+from noticesvc.domain import quiet
 from noticesvc.domain.content import Content
 from noticesvc.operations import contents
 from noticesvc.operations.claim import Claim
@@ -57,7 +58,8 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
     """Seal intents for claims that `owner` still holds, each through the named provider (null: none serves the channel).
 
     1. Lock the notices in id order; drop claims whose lease was lost.
-    2. Close what must not start: cancelled, expired, refused by the recipient, no contact in effect, no provider.
+    2. Close what must not start: cancelled, expired, refused by the recipient, no contact in effect, no provider. What is
+       commercial waits for the end of quiet hours.
     3. Write attempt, entry and link for the rest.
     4. Derive the notices again whose deliveries were closed.
     """
@@ -68,7 +70,7 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
     recipients = {r.subject_id: r for r in tx.rows(t.recipient, "subject_id", list(unit.recipients))} if tx.postgresql else unit.recipients
     keys = {s: unit.key(s) for s in recipients}
     texts = contents.load(tx, world, list(unit.notices.values()), keys)
-    recorder, made = Recorder(unit), _Made()
+    recorder, made = Recorder(unit), _Made(None if world.quiet is None else world.quiet.until(tx.now))
     for claim, provider in sorted(starts, key=lambda s: (s[0].notice_id, s[0].channel)):
         one = mine.get((claim.notice_id, claim.channel))
         if one is None or one.closed is not None or one.state not in ("pending", "unknown"):
@@ -84,6 +86,10 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
             continue
         content = texts[row["id"]]
         if contact is None or content is None:
+            continue
+        if made.quiet_until is not None and one.channel in quiet.CHANNELS and not notices.mandatory(row["category"]):
+            ends = min(made.quiet_until, row["expires_at"] or made.quiet_until)
+            unit.set_delivery(row["id"], one.channel, due_at=ends, lease_owner=None, lease_until=None)
             continue
         _intend(unit, recorder, made, one, recipient, contact, provider, content)
     tx.insert(t.attempt, made.attempts)
@@ -107,7 +113,8 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
 
 
 class _Made:
-    def __init__(self) -> None:
+    def __init__(self, quiet_until: int | None) -> None:
+        self.quiet_until = quiet_until
         self.sealed: list[Sealed] = []
         self.attempts: list[dict[str, Any]] = []
         self.links: list[dict[str, Any]] = []
@@ -160,6 +167,7 @@ def _intend(
     )
     members, opened, _ = recorder.members(new, evidence_id, content_matches=True)
     overrode = ["refusal"] if one.channel in recipient.refuse_commercial.split() else []
+    overrode += ["quiet_hours"] if made.quiet_until is not None and one.channel in quiet.CHANNELS else []
     overrode += ["invalid_contact"] if contact["state"] != "usable" else []
     committed, with_address = openings.commit({"contact": address}, tx.salt)
     ref = unit.append(

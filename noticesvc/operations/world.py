@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from noticesvc.domain.calendar import Calendar
+from noticesvc.domain.quiet import QuietHours
 from noticesvc.domain.rules import Rule
 from noticesvc.vault import DataKey, Vault
 
@@ -23,3 +24,4 @@ class World:
     channels_served: frozenset[str]
     sandbox: bool
     events_enabled: bool = False
+    quiet: QuietHours | None = None

@@ -46,8 +46,7 @@ async def test_an_in_site_notice_becomes_a_message(here):
     assert "<script" not in item["body_html"]
     assert "href" not in item["body_html"]
     assert "<strong>粗</strong>" in item["body_html"]
-    assert [(one["sha256"], one["media_type"], one["size"]) for one in item["documents"]] == [
-        (document["sha256"], "application/pdf", 8)]
+    assert item["documents"] == [{"id": document["id"], "sha256": document["sha256"], "media_type": "application/pdf", "size": 8}]
     shown = await read(here, notice_id)
     assert (shown["state"], shown["service"]["channel"], shown["service"]["served_at"]) == ("served", "in_site", item["sent_at"])
     contact = shown["deliveries"][0]["contact"]

@@ -192,7 +192,7 @@ async def test_hostile_bodies_get_a_clear_problem(here):
 
 
 async def test_a_key_limited_to_categories_cannot_send_others(here):
-    """403 for another category, singly and in a batch, and for cancelling one; its own is accepted."""
+    """403 for another category, singly and in a batch, for cancelling and for reading one; its own is accepted."""
     secret = await here.database.write(keys.create, "commercial", ["notices:write", "notices:read"], ["commercial"])
     limited = {"Authorization": f"Bearer {secret}"}
     assert (await here.http.post(PATH, json=notice(), headers=limited)).status_code == 403
@@ -201,7 +201,7 @@ async def test_a_key_limited_to_categories_cannot_send_others(here):
     assert [result["status"] for result in batch.json()["results"]] == [403, 202]
     mandatory = await accepted(here)
     assert (await here.http.post(f"{PATH}/{mandatory}/cancel", headers=limited)).status_code == 403
-    assert (await here.http.get(f"{PATH}/{mandatory}", headers=limited)).status_code == 200
+    assert (await here.http.get(f"{PATH}/{mandatory}", headers=limited)).status_code == 403
     assert (await here.http.post("/v1/announcements", json={"subject": "s", "body": "b"}, headers=limited)).status_code == 403
 
 

@@ -9,7 +9,7 @@ from noticesvc.domain import instant
 from noticesvc.domain.contact import Wanted, wanted_set
 from noticesvc.domain.rules import BUILT_IN, configured
 from noticesvc.errors import Forbidden, NotFound
-from noticesvc.operations import cancel, consents, document_page, in_site, inbox, proving, recipients
+from noticesvc.operations import cancel, consents, document_page, in_site, inbox, later_announcements, proving, recipients
 from noticesvc.operations.contacts import Replacement
 from noticesvc.operations.evidence import NewEvidence, Recorder
 from noticesvc.operations.settle import settle
@@ -162,6 +162,25 @@ async def test_an_announcement_is_proved_with_the_content_that_others_share(desk
         bundle = await holds(desk, notice_id)
         assert types(bundle)[:3] == ["recipient.recorded", "content.shared", "announcement.published"]
         assert [one["kind"] for one in bundle["notice"]["deadlines"]] == ["effective"]
+
+
+async def test_a_later_announcement_is_proved_by_what_joined_it(desk):
+    """With `not_before` the notice joins the announcement after its acceptance; leave that out, or the publication, and it fails."""
+    await desk.recipient()
+    notice_id = await desk.notice(category="agreement", channels=("announcement",),
+                                  not_before=desk.house.clock.micros + 60_000_000)
+    desk.house.clock.move(61)
+    assert await desk.write(later_announcements.deliver, 100) == 1
+    bundle = await holds(desk, notice_id)
+    assert bundle["notice"]["service"]["channel"] == "announcement"
+    kinds = types(bundle)
+    for needed in ("announcement.joined", "announcement.published"):
+        gone = kinds.index(needed)
+        openings = [one | {"entry": one["entry"] - (one["entry"] > gone)} for one in bundle["openings"]]
+        left = bundle | {"entries": bundle["entries"][:gone] + bundle["entries"][gone + 1:], "openings": openings}
+        assert bundle["raw"] == []
+        failures = verify(proofs.data(left), [SIGNER.verifier]).failures
+        assert any("missing" in one or "without a gap" in one for one in failures), failures
 
 
 async def test_a_contact_with_an_announced_end_and_a_refusal_are_proved(desk):

@@ -26,7 +26,7 @@ from noticesvc.provider import (
 from providers.kannel import Kannel
 from providers.sandbox import Sandbox
 from providers.smtp import Smtp
-from tests.fakes.provider_peers import PEERS, SECRET, Context, KannelPeer, SandboxPeer, message, opened
+from tests.fakes.provider_peers import HASTY_S, PEERS, SECRET, Context, KannelPeer, SandboxPeer, message, opened
 
 FAILURES = (TemporaryFailure, PermanentFailure, Rejected, OutcomeUnknown)
 SCRIPTED = ("smtp", "smtp pipelined", "kannel")
@@ -76,6 +76,8 @@ async def test_taken_message_is_answered_with_the_whole_raw_answer(peer):
 async def test_each_refusal_and_break_off_has_its_word(name, scenario, kind):
     """Whatever goes wrong is one of the four exceptions, without secret or address, and the next message works."""
     peer = PEERS[name]()
+    if scenario.startswith("hang"):
+        peer.timeout_s = HASTY_S
     async with peer.run(), opened(peer) as provider:
         await provider.submit(message(peer.channel, number=1))  # so that the trouble meets a kept connection
         peer.play(scenario)

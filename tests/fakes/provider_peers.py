@@ -16,7 +16,8 @@ from tests.fakes.sms_gateway import Answer, SmsGateway
 from tests.fakes.smtp_server import EXTENSIONS, SmtpServer
 
 SECRET = "tall-secret-8f31"
-TIMEOUT_S = 0.4
+PATIENT_S = 20.0  # of a provider whose other side answers, however busy this machine is
+HASTY_S = 1.0  # where the other side is told to hang
 
 
 @dataclass
@@ -55,6 +56,7 @@ class SmtpPeer:
     """A scripted SMTP server, with or without pipelining."""
 
     channel = "email"
+    timeout_s = PATIENT_S
 
     def __init__(self, *, pipelining):
         self.extensions = (*EXTENSIONS, "PIPELINING") if pipelining else EXTENSIONS
@@ -67,7 +69,7 @@ class SmtpPeer:
 
     def provider(self, **settings):
         chosen = dict(host="127.0.0.1", port=self.server.port, from_address="notices@example.com") | settings
-        return Smtp.configure("try", "email", TIMEOUT_S, Smtp.Settings(**chosen))
+        return Smtp.configure("try", "email", self.timeout_s, Smtp.Settings(**chosen))
 
     def play(self, scenario):
         self.script.clear()
@@ -99,6 +101,7 @@ class KannelPeer:
     """A scripted HTTP gateway."""
 
     channel = "sms"
+    timeout_s = PATIENT_S
 
     def __init__(self):
         self.moves = [Answer()]
@@ -110,7 +113,7 @@ class KannelPeer:
 
     def provider(self, **settings):
         chosen = dict(url=self.server.url, username="u", password=SECRET, from_address="10690000") | settings
-        return Kannel.configure("try", "sms", TIMEOUT_S, Kannel.Settings(**chosen))
+        return Kannel.configure("try", "sms", self.timeout_s, Kannel.Settings(**chosen))
 
     def play(self, scenario):
         self.moves[:] = [{
@@ -142,7 +145,7 @@ class SandboxPeer:
         yield
 
     def provider(self, **settings):
-        return Sandbox.configure("try", self.channel, TIMEOUT_S, Sandbox.Settings(**settings))
+        return Sandbox.configure("try", self.channel, PATIENT_S, Sandbox.Settings(**settings))
 
     def play(self, scenario):
         assert scenario == "good"
