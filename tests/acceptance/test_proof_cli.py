@@ -20,8 +20,11 @@ BEHAVIOURS = {  # what the sandbox does by address, and where the delivery ends
     "u-late": ("+8613800138003", "slow@example.cn"), "u-twice": ("+8613800138005", "dsn@example.cn"),
     "u-refused": ("+8613800138006", "refuse@example.cn"),
 }
-WANTED = {"u-fine": {"delivered"}, "u-gone": {"delivered", "failed"}, "u-late": {"delivered"}, "u-twice": {"delivered"},
-          "u-refused": {"delivered", "failed"}}
+WANTED = {  # the states in_site, sms, email in which each ends, and how many items of evidence have come by then
+    "u-fine": (["delivered", "delivered", "delivered"], 7), "u-gone": (["delivered", "failed", "failed"], 8),
+    "u-late": (["delivered", "delivered", "delivered"], 11), "u-twice": (["delivered", "delivered", "delivered"], 10),
+    "u-refused": (["delivered", "delivered", "failed"], 7),
+}
 
 
 class Service:
@@ -80,8 +83,8 @@ def notices(service):
     waiting = dict(made)
     while waiting and time.monotonic() < ends:
         for recipient_id, notice_id in list(waiting.items()):
-            states = {one["state"] for one in service.http.get(f"/v1/notices/{notice_id}").json()["deliveries"]}
-            if states == WANTED[recipient_id]:
+            shown = service.http.get(f"/v1/notices/{notice_id}").json()
+            if ([one["state"] for one in shown["deliveries"]], len(shown["evidence"])) == WANTED[recipient_id]:
                 del waiting[recipient_id]
         time.sleep(0.1)  # the world outside decides when; there is nothing to wait on
     assert not waiting
