@@ -17,7 +17,7 @@ from noticesvc.ledger.entry import BUNDLE_ENTRIES
 from noticesvc.ledger.key import Verifier
 from noticesvc.ledger.tile import Tile, tiles_of
 from noticesvc.operations import audit_rows
-from noticesvc.operations.audit_entries import EntryAudit, scratch
+from noticesvc.operations.audit_entries import EntryAudit, hexadecimal, scratch
 from noticesvc.operations.audit_tree import Findings, TreeAudit, signed
 from noticesvc.operations.sequence import verifiers
 from noticesvc.storage import ledger
@@ -26,6 +26,7 @@ from noticesvc.storage.transaction import Tx
 Progress = Callable[[int, int], None]
 NO_ID = "00000000-0000-0000-0000-000000000000"
 PAGE = 5_000
+PAGE_BUNDLES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,10 @@ def audit_database(tx: Tx, origin: str, keys: Sequence[Verifier], against: str |
             _check_counts(tx, size, findings)
             pending, waiting = _pending(tx, size, entries, max_delay_us, findings)
             entries.flush()
-            audit_rows.compare_rows(tx, memory, pending, findings)
-            audit_rows.compare_counters(tx, memory, findings)
+            differing = audit_rows.compare_rows(tx, entries, pending, findings)
+            if differing:
+                audit_rows.explain(tx, memory, differing, _all_entries(tx, size), pending, findings)
+            audit_rows.compare_counters(tx, entries, findings)
             audit_rows.check_conservation(tx, findings)
         finally:
             memory.close()
@@ -124,7 +127,7 @@ def _pending(tx: Tx, size: int, entries: EntryAudit, max_delay_us: int, findings
         except LedgerMismatch:
             findings.add(f"The waiting entries of the transaction {row.batch} are cut short.")
             continue
-        first[row.batch] = place
+        first[hexadecimal(row.batch)] = place
         entries.batches([(row.batch, place)])
         entries.visit(place, waiting)
         place, oldest = place + len(waiting), min(oldest, row.created_at)
@@ -132,6 +135,25 @@ def _pending(tx: Tx, size: int, entries: EntryAudit, max_delay_us: int, findings
         findings.add(f"{place - size} entries wait for the sequencer, the oldest for {(tx.now - oldest) // 1_000_000} s: "
                      "more than max_delay_s. Start a worker.")
     return first, place - size
+
+
+def _all_entries(tx: Tx, size: int) -> Iterator[tuple[int, list[bytes]]]:
+    """All entries again, in runs: those of the log, then those that wait."""
+    stored, count = _Stored(tx), -(-size // BUNDLE_ENTRIES)
+    for page in range(0, count, PAGE_BUNDLES):
+        for n, data in stored.bundles(range(page, min(page + PAGE_BUNDLES, count)), size).items():
+            try:
+                yield n * BUNDLE_ENTRIES, ledger.split(data)
+            except LedgerMismatch:
+                continue  # a finding of its own already
+    place = size
+    for row in ledger.pending_rows(tx):
+        try:
+            waiting = ledger.split(row.data)
+        except LedgerMismatch:
+            continue
+        yield place, waiting
+        place += len(waiting)
 
 
 def _check_counts(tx: Tx, size: int, findings: Findings) -> None:

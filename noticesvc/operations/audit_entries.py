@@ -1,39 +1,33 @@
 """Judges every entry of a log: canonical, of a known form, counted without gaps, an answer never before its intent.
 
-Called by operations.audit, bundle by bundle in index order. What must be remembered about millions of notices lies in a
-scratch database on disk, so memory stays flat.
+Called by operations.audit, bundle by bundle in index order. What the entries say of rows is added to sums (audit_sums); what
+must be remembered about millions of notices moves to a scratch database on disk, so memory stays flat.
 """
 
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
-
-import msgspec
 
 from noticesvc.domain import instant
 from noticesvc.domain.identity import micros_of
 from noticesvc.errors import EntryError
-from noticesvc.ledger import entry as ledger_entry
-from noticesvc.ledger.canonical import MAX_INT
+from noticesvc.operations.audit_reader import read
+from noticesvc.operations.audit_sums import Sums
 from noticesvc.operations.audit_tree import Findings
 from noticesvc.proof.entry_types import ENTRY_TYPES, SCOPE_MEMBERS
 
-FLUSH = 16_384  # entries between two visits to the scratch database
+HELD = 100_000  # ids remembered in memory, before they move to the scratch database
 SINGLE = frozenset({"in_site", "announcement"})  # channels whose one entry holds intent and answer
 
 _SCRATCH = """
 pragma journal_mode = off; pragma synchronous = off; pragma locking_mode = exclusive;
 create table batch (first integer primary key, id text);
-create table counted (id blob primary key, last integer) without rowid;
-create table intent (id blob primary key, place integer) without rowid;
-create table fact (place integer, id blob, what text);
-create table named (place integer, id blob, what text);
-create temp table asked (id blob primary key) without rowid;
+create table counted (id text primary key, last integer) without rowid;
+create table intent (id text primary key, last integer) without rowid;
+create table fact (place integer, id text, what text);
+create table named (place integer, id text, what text);
+create table seen (id text primary key) without rowid;
 """
-_PLAIN, _NESTED = frozenset({str, bool, int, type(None)}), frozenset({dict, list})
-_DEEP = 8  # deeper values are left to the slow reader, which has the exact limit
-_encode = msgspec.json.Encoder(order="sorted").encode
-_decode = msgspec.json.Decoder().decode
 
 
 def scratch(path: str) -> sqlite3.Connection:
@@ -43,21 +37,29 @@ def scratch(path: str) -> sqlite3.Connection:
     return made
 
 
-def read(data: bytes) -> dict[str, Any]:
-    """The members of an entry, exactly as ledger.entry.decode gives them but quicker. Raises EntryError as that does.
+def hexadecimal(identity: str) -> str:
+    """An id as SQLite keeps it and as both sides are compared: 32 digits. ValueError if it is none."""
+    made = identity.replace("-", "")
+    if len(made) != 32:
+        raise ValueError
+    return made
 
-    Plain ASCII without escapes and without unusual numbers has one spelling with sorted names, which is what RFC 8785
-    demands; so decoding and encoding again shows whether it is canonical. Everything else goes the slow way.
-    """
-    if data.isascii() and b"\\" not in data and len(data) <= ledger_entry.MAX_ENTRY_BYTES:
-        try:
-            found = _decode(data)
-        except (msgspec.DecodeError, RecursionError):
-            found = None
-        if type(found) is dict and _encode(found) == data and found.get("v") == 1 and type(found["v"]) is int \
-                and type(found.get("type")) is type(found.get("at")) is str and found["type"] and found["at"] and _usual(found.values()):
-            return found
-    return ledger_entry.decode(data)
+
+def facts_of(members: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What an entry says of rows: kind and id of each row that must name it. ValueError, TypeError or AttributeError for bad ids."""
+    type_ = members["type"]
+    if type_ == "attempt.intended":
+        yield "intent", hexadecimal(members["evidence_id"])
+    elif type_ == "notice.accepted":
+        yield "notice", hexadecimal(members["notice_id"])
+    elif type_ == "content.shared":
+        yield "content", hexadecimal(members["content_id"])
+    elif type_ == "announcement.published":
+        yield "announcement", hexadecimal(members["announcement_id"])
+    elif "kind" in members and members.get("evidence_id") is not None:
+        yield "evidence", hexadecimal(members["evidence_id"])
+        if type_ == "attempt.answered" and members["intended_id"] is not None and members["channel"] in SINGLE:
+            yield "intent", hexadecimal(members["intended_id"])
 
 
 class EntryAudit:
@@ -68,12 +70,11 @@ class EntryAudit:
 
     def __init__(self, memory: sqlite3.Connection, findings: Findings, *, mapped: bool = True) -> None:
         self._db, self._findings, self._mapped = memory, findings, mapped
+        self.sums = Sums()
         self._shapes: dict[tuple[str, ...], tuple[str | None, tuple[str, ...]]] = {}
         self._at = ""
-        self._counts: dict[bytes, list[tuple[int, int]]] = {}
-        self._tries: list[tuple[bytes, bool, bool, int]] = []
-        self._facts: list[tuple[int, bytes, str]] = []
-        self._seen = 0
+        self._last = _Held(memory, "counted")
+        self._intents = _Held(memory, "intent")
 
     def batches(self, rows: Iterable[tuple[str, int]]) -> None:
         """Learn the first place of batches; two at one place are a finding."""
@@ -108,15 +109,11 @@ class EntryAudit:
                 self._findings.add(f"Entry {place} begins a transaction that the index map does not name there.")
             self._at = at
             self._judge(place, members)
-        self._seen += len(entries)
-        if self._seen >= FLUSH:
-            self.flush()
 
     def _judge(self, place: int, members: dict[str, Any]) -> None:
-        type_ = members["type"]
-        shape = (type_, *members)
+        shape = (members["type"], *members)
         if shape not in self._shapes:
-            self._shapes[shape] = _shape_fault(type_, members)
+            self._shapes[shape] = _shape_fault(members["type"], members)
         fault, nulls = self._shapes[shape]
         for name in nulls:
             if members[name] is not None:
@@ -126,87 +123,91 @@ class EntryAudit:
             return
         try:
             if "notice_id" in members:
-                self._count(place, members["notice_id"], members["seq"])
+                self._count(place, hexadecimal(members["notice_id"]), members["seq"])
+                if "attempt" in members:
+                    self._try(place, members)
             elif "subject_id" in members:
-                self._count(place, members["subject_id"], members["subject_seq"])
-            if type_ == "attempt.intended":
-                self._facts.append((place, _raw(members["evidence_id"]), "intent"))
-                self._tries.append((_try(members), True, False, place))
-            elif type_ == "attempt.answered":
-                whole = members["channel"] in SINGLE and members["intended_id"] is not None
-                if whole:
-                    self._facts.append((place, _raw(members["intended_id"]), "intent"))
-                self._tries.append((_try(members), False, whole, place))
-                if members["evidence_id"] is not None:
-                    self._facts.append((place, _raw(members["evidence_id"]), "evidence"))
-            elif members.get("evidence_id") is not None and "kind" in members:
-                self._facts.append((place, _raw(members["evidence_id"]), "evidence"))
-            elif type_ == "notice.accepted":
-                self._facts.append((place, _raw(members["notice_id"]), "notice"))
+                self._count(place, hexadecimal(members["subject_id"]), members["subject_seq"])
+            for what, identity in facts_of(members):
+                self.sums.add(what, identity, place)
         except (TypeError, ValueError, AttributeError):
             self._findings.add(f"Entry {place}: an id or a number in it is not one.")
 
     def _count(self, place: int, identity: str, seq: int) -> None:
         if type(seq) is not int:
             raise TypeError
-        self._counts.setdefault(_raw(identity), []).append((seq, place))
+        last = self._last.get(identity, first=seq == 1)
+        if seq != last + 1:
+            self._findings.add(f"Entry {place} is number {seq} of its notice or recipient, but number {last + 1} was due: "
+                               "entries are missing, doubled or out of order.")
+        self._last.put(identity, seq)
+
+    def _try(self, place: int, members: dict[str, Any]) -> None:
+        """An attempt is intended once and answered once, in this order; one entry of an own channel does both."""
+        type_ = members["type"]
+        if type_ not in ("attempt.intended", "attempt.answered"):
+            return
+        if type(members["attempt"]) is not int:
+            raise TypeError
+        key = f"{hexadecimal(members['delivery_id'])}.{members['attempt']}"
+        if type_ == "attempt.intended":
+            before = self._intents.get(key, first=False)
+            if before:
+                self._findings.add(f"Entry {place} intends an attempt that was intended before, by entry {before - 1}.")
+            self._intents.put(key, place + 1)
+        elif not (members["channel"] in SINGLE and members["intended_id"] is not None) and not self._intents.take(key):
+            self._findings.add(f"Entry {place} answers an attempt that no entry before it intended.")
 
     def flush(self) -> None:
-        """Compare what was collected with what is remembered; call it once more at the end."""
-        self._seen = 0
+        """Move everything to the scratch database: call it when all entries were visited."""
+        self._last.spill()
+
+    def lasts(self, page: Sequence[tuple[str, int]]) -> list[tuple[str, int, int]]:
+        """Beside ids and what their rows count, the number of the last entry about each, 0 if there is none; after `flush`.
+
+        Neighbouring ids are asked for together, which is quick because they are neighbours in the scratch database too.
+        """
+        ids = [hexadecimal(identity) for identity, _ in page]
+        found = dict(self._db.execute("select id, last from counted where id between ? and ?", (min(ids), max(ids)))) if ids else {}
+        return [(identity, count, found.get(h, 0)) for h, (identity, count) in zip(ids, page, strict=True)]
+
+
+class _Held:
+    """Numbers by key: the latest HELD in memory, the rest in a table of the scratch database."""
+
+    def __init__(self, memory: sqlite3.Connection, table: str) -> None:
+        self._db, self._table = memory, table
+        self._held: dict[str, int] = {}
+        self._spilled = False
+
+    def get(self, key: str, *, first: bool) -> int:
+        """The number of a key, 0 if there is none. `first`: it is expected to be new, so that only memory is asked."""
+        found = self._held.get(key)
+        if found is not None:
+            return found
+        if first or not self._spilled:
+            return 0
+        row = self._db.execute(f"select last from {self._table} where id = ?", (key,)).fetchone()  # noqa: S608 (a constant)
+        return int(row[0]) if row else 0
+
+    def put(self, key: str, number: int) -> None:
+        """Remember a number."""
+        self._held[key] = number
+        if len(self._held) >= HELD:
+            self.spill()
+
+    def take(self, key: str) -> bool:
+        """Forget a key; whether it was there."""
+        if self._held.pop(key, None) is not None:
+            return True
+        return self._spilled and self._db.execute(f"delete from {self._table} where id = ?", (key,)).rowcount > 0  # noqa: S608 (a constant)
+
+    def spill(self) -> None:
+        """Move all to the table."""
         self._db.execute("begin")
-        known = self._known("counted", "last", self._counts)
-        for identity, steps in self._counts.items():
-            last = known.get(identity, 0)
-            for seq, place in steps:
-                if seq != last + 1:
-                    self._findings.add(f"Entry {place} is number {seq} of its notice or recipient, but number {last + 1} was due: "
-                                       "entries are missing, doubled or out of order.")
-                last = seq
-            known[identity] = last
-        self._db.executemany("insert or replace into counted values (?, ?)", [(i, known[i]) for i in self._counts])
-        tries = self._known("intent", "place", {key for key, *_ in self._tries})
-        for key, intended, whole, place in self._tries:
-            if intended and key in tries:
-                self._findings.add(f"Entry {place} intends an attempt that was intended or answered before, by entry {tries[key]}.")
-            elif not intended and not whole and key not in tries:
-                self._findings.add(f"Entry {place} answers an attempt that no entry before it intended.")
-            tries.setdefault(key, place)
-        self._db.executemany("insert or ignore into intent values (?, ?)", tries.items())
-        self._db.executemany("insert into fact values (?, ?, ?)", self._facts)
+        self._db.executemany(f"insert or replace into {self._table} values (?, ?)", sorted(self._held.items()))  # noqa: S608 (a constant)
         self._db.execute("commit")
-        self._counts, self._tries, self._facts = {}, [], []
-
-    def _known(self, table: str, column: str, ids: Iterable[bytes]) -> dict[bytes, int]:
-        self._db.execute("delete from asked")
-        self._db.executemany("insert into asked values (?)", [(identity,) for identity in ids])
-        return dict(self._db.execute(f"select id, {column} from asked join {table} using (id)"))  # noqa: S608 (two constants)
-
-
-def _usual(values: Collection[Any], depth: int = 0) -> bool:
-    """Whether these hold no number that JSON writers spell differently or that an entry must not hold, and no deep nesting."""
-    kinds = {*map(type, values)}
-    if int in kinds:
-        numbers = [value for value in values if type(value) is int]
-        if max(numbers) > MAX_INT or min(numbers) < -MAX_INT:
-            return False
-    strange = kinds - _PLAIN
-    if not strange:
-        return True
-    return strange <= _NESTED and depth < _DEEP and all(
-        _usual(value.values() if type(value) is dict else value, depth + 1) for value in values if type(value) in _NESTED)
-
-
-def _raw(identity: Any) -> bytes:
-    raw = bytes.fromhex(identity.replace("-", ""))
-    if len(raw) != 16:
-        raise ValueError
-    return raw
-
-
-def _try(members: dict[str, Any]) -> bytes:
-    """One attempt: 16 bytes of its delivery's id and its number."""
-    return _raw(members["delivery_id"]) + int(members["attempt"]).to_bytes(4, "big")
+        self._held, self._spilled = {}, True
 
 
 def _shape_fault(type_: str, members: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:

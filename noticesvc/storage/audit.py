@@ -7,7 +7,7 @@ and memory stays flat whatever the tables hold.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Select, Table, and_, exists, not_, or_, select, tuple_
+from sqlalchemy import Column, ColumnElement, Select, Table, Text, and_, cast, exists, not_, or_, select, tuple_, type_coerce
 
 from noticesvc.domain.delivery import FINISHED
 from noticesvc.storage import tables as t
@@ -19,28 +19,33 @@ _OWNED_STATES = ("pending", "claimed", "sent", "unknown")
 
 
 class Naming(NamedTuple):
-    """A row and the entry that it names: `first` is the index of its batch's first entry, null if not sequenced."""
+    """A row and the entry that it names: `place` is the entry's index, null if it is not sequenced."""
 
     id: str
     batch: str | None
     offset: int | None
-    first: int | None
+    place: int | None
 
 
-def naming(tx: Tx, table: Table, identity: Column[Any]) -> Iterator[list[Naming]]:
-    """All rows of a table that has entry_batch and entry_offset, in pages."""
+def naming(tx: Tx, table: Table, identity: Column[Any], which: ColumnElement[bool] | None = None) -> Iterator[list[Naming]]:
+    """All rows of a table (or those of `which`) that has entry_batch and entry_offset, in pages. Ids as the database spells them."""
     index = t.ledger_index.c
-    columns = (*table.primary_key.columns, identity.label("named"), table.c.entry_batch, table.c.entry_offset, index.first)
+    columns = (_bare(tx, identity), _bare(tx, table.c.entry_batch), table.c.entry_offset, index.first + table.c.entry_offset)
     statement = select(*columns).select_from(table.outerjoin(t.ledger_index, index.batch == table.c.entry_batch))
-    for rows in _pages(tx, statement, table):
-        yield [Naming(row.named, row.entry_batch, row.entry_offset, row.first) for row in rows]
+    for rows in _pages(tx, statement if which is None else statement.where(which), table):
+        yield [Naming._make(row) for row in rows]
 
 
 def counters(tx: Tx, table: Table, counter: Column[Any]) -> Iterator[list[tuple[str, int]]]:
-    """All ids of a table with one key column, with the number of their last entry, in pages."""
+    """All ids of a table with one key column, with the number of their last entry, in pages. Ids as the database spells them."""
     (key,) = table.primary_key.columns
-    for rows in _pages(tx, select(key, counter), table):
+    for rows in _pages(tx, select(_bare(tx, key), counter), table):
         yield [(row[0], row[1]) for row in rows]
+
+
+def _bare(tx: Tx, column: Column[Any]) -> ColumnElement[Any]:
+    """An id without its way through uuid.UUID, which costs more than all else of reading it."""
+    return cast(column, Text) if tx.postgresql else type_coerce(column, Text)
 
 
 def unowned(tx: Tx) -> Iterator[tuple[str, str]]:
@@ -60,7 +65,7 @@ def unowned(tx: Tx) -> Iterator[tuple[str, str]]:
 
 
 def _pages(tx: Tx, statement: Select[Any], table: Table) -> Iterator[Any]:
-    """The rows of a statement in pages in the order of the table's key, whose columns it selects first.
+    """The rows of a statement over a table in pages in the order of the table's key.
 
     A page covers PAGE rows of the table, however few of them the statement gives.
     """

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from noticesvc.errors import EntryError
 from noticesvc.ledger import entry
-from noticesvc.operations.audit_entries import read
+from noticesvc.operations.audit_reader import read
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
 VALUES = st.recursive(st.none() | st.booleans() | st.integers(-2**70, 2**70) | st.floats() | TEXTS,
