@@ -125,8 +125,8 @@ def _due(row: dict[str, Any], one: Any, state: str, known: view.NoticeFacts) -> 
         if horizon is not None:
             ends.append(instant.to_micros(attempts[-1].started_at + horizon))
         return min(ends, default=None)
-    if state == "pending" and one.state in delivery.FINISHED:
-        return None  # an arrival was rebutted: nothing is sent again by itself
+    if state == "pending" and (one.state == "sent" or one.state in delivery.FINISHED):
+        return None  # what it had was rebutted: nothing is sent again by itself
     due: int | None = one.due_at
     return due
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from noticesvc.domain.evidence import CHANNELS, KINDS
+from noticesvc.domain.statements import RESPONSES
 
 Schema = Mapping[str, Any]
 
@@ -106,7 +107,12 @@ ENTRY_TYPES: Final[Mapping[str, EntryType]] = {
                                                    "failed_permanent", "unknown", "not_sent"]}, "intended_id": null(ID)},
         (*EVIDENCE_COMMITTED, "contact", "message_sha256")),
     "receipt.observed": EntryType("notice", {**EVIDENCE, "receipt_id": null(ID)}, EVIDENCE_COMMITTED),
-    "evidence.stated": EntryType("notice", {**EVIDENCE, "key_id": null(ID), "document_ids": many(ID)}, (*EVIDENCE_COMMITTED, "statement")),
+    # `documents` are the hashes of `document_ids`.
+    "evidence.stated": EntryType("notice", {**EVIDENCE, "key_id": null(ID), "document_ids": many(ID)},
+                                 (*EVIDENCE_COMMITTED, "statement", "documents")),
+    "response.recorded": EntryType("notice", {
+        "response_id": ID, "response": {"enum": list(RESPONSES)}, "express_refusal": BOOL, "effective_at": null(TIME), "key_id": ID},
+        ("statement",)),
     "service.determined": EntryType("notice", {
         "rule": WORD, "policy_version": WORD, "revision": NUMBER, "served": BOOL, "served_at": null(TIME), "served_on": null(DATE),
         "channel": null(CHANNEL), "evidence_id": null(ID), "basis": null(WORD), "conflict": BOOL, "analysis": BOOL,

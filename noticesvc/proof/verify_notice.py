@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from noticesvc.domain import content as contents
 from noticesvc.domain import instant, notice
-from noticesvc.proof import needs
+from noticesvc.proof import needs, verify_statements
 from noticesvc.proof.bundle import Bundle
 from noticesvc.proof.entries import Entry, Values, of_notice, opened_text
 from noticesvc.proof.facts_from_entries import content_entry
@@ -79,7 +79,7 @@ def agree(entries: Sequence[Entry], values: Values) -> list[str]:
     accepted, *later = of_notice(entries)
     sha256 = opened_text(values, content_entry(accepted, entries), "content_sha256")
     return [*_acceptance(accepted, others, values), *_content(accepted, entries, values), *_attempts(accepted, later, others, values),
-            *_evidence(later, values, sha256)]
+            *_evidence(later, values, sha256), *verify_statements.agree(accepted, later, values)]
 
 
 def _acceptance(accepted: Entry, others: Mapping[needs.Key, Entry], values: Values) -> Iterator[str]:
@@ -134,9 +134,9 @@ def _attempts(accepted: Entry, later: Sequence[Entry], others: Mapping[needs.Key
                 yield f"{here} does not have the number that follows the attempts before it."
             intents[key] = entry
             yield from (f"{here} {what}" for what in _intent(entry, others, values))
-        elif key not in intents and entry.type != "evidence.stated":
+        elif key not in intents:
             yield f"{here} speaks of an attempt that no entry before it intends."
-        elif key in intents and entry.type != "evidence.stated" and not _same_course(entry, intents[key]):
+        elif not _same_course(entry, intents[key]):
             yield f"{here} names another contact or provider than its intent."
         if entry.type == "attempt.answered":
             if key in answered:
@@ -148,8 +148,10 @@ def _attempts(accepted: Entry, later: Sequence[Entry], others: Mapping[needs.Key
 
 
 def _same_course(entry: Entry, intent: Entry) -> bool:
-    """Whether this speaks of the contact and provider that were intended; acts on our own pages come through no provider."""
-    without = entry["provider"] is None and entry.type == "receipt.observed"
+    """Whether this speaks of the contact and provider that were intended; acts on our own pages and what
+    people state come through no provider.
+    """
+    without = entry["provider"] is None and entry.type in ("receipt.observed", "evidence.stated")
     return (entry["contact_id"], entry["confirmation"]) == (intent["contact_id"], intent["confirmation"]) and (
         without or entry["provider"] == intent["provider"])
 

@@ -9,11 +9,8 @@ from noticesvc.domain import instant
 from noticesvc.domain.contact import Wanted, wanted_set
 from noticesvc.domain.rules import BUILT_IN, configured
 from noticesvc.errors import Forbidden, NotFound
-from noticesvc.operations import cancel, consents, document_page, in_site, inbox, later_announcements, proving, recipients
+from noticesvc.operations import cancel, consents, document_page, in_site, inbox, later_announcements, proving, recipients, statements
 from noticesvc.operations.contacts import Replacement
-from noticesvc.operations.evidence import NewEvidence, Recorder
-from noticesvc.operations.settle import settle
-from noticesvc.operations.unit import Unit
 from noticesvc.proof.verify import verify
 from noticesvc.storage import tables as t
 from tests.support import proofs
@@ -130,23 +127,16 @@ async def test_statements_and_rebuttals_are_proved(desk):
     await desk.dispatch()
     desk.house.clock.move(86400)
 
-    def state(tx, world, kind, refers_to, proved_at):
-        unit = Unit(tx, world, {notice_id})
-        one = tx.execute(select(t.delivery).where(t.delivery.c.notice_id == notice_id)).one()
-        recorder = Recorder(unit)
-        committed, also = proving.commit({"statement": "邮政回单"}, tx.salt)
-        made = recorder.record("evidence.stated", NewEvidence(
-            notice_id=notice_id, delivery_id=one.id, channel="postal", attempt=1, kind=kind, source="person", observed_at=tx.now,
-            carries="full", authenticated_by="key", claimed_at=tx.at, refers_to=refers_to, proved_at=proved_at),
-            committed | {"key_id": desk.access.key_id, "document_ids": []}, also=also, content_matches=None)
-        recorder.save()
-        settle(unit)
-        unit.save()
-        return made
-    arrived = await desk.write(state, "arrived", None, None)
+    delivery, = await desk.house.rows(t.delivery)
+
+    async def state(kind, **more):
+        return (await desk.write(statements.state, desk.access, notice_id, statements.Statement(
+            delivery_id=delivery.id, attempt=None, kind=kind, occurred_at=instant.text(instant.from_micros(desk.house.clock.micros)),
+            occurred_at_raw="2026-09-22", statement="邮政回单", **more)))["id"]
+    arrived = await state("arrived")
     before = await holds(desk, notice_id)
     desk.house.clock.move(60)
-    await desk.write(state, "rebutted", arrived, desk.house.clock.micros + 86_400_000_000)
+    await state("rebutted", refers_to=arrived, proved_at=desk.house.clock.micros + 86_400_000_000)
     bundle = await holds(desk, notice_id)
     assert before["notice"]["deadlines"] != bundle["notice"]["deadlines"]
     assert bundle["notice"]["service"]["revision"] == 2

@@ -17,6 +17,7 @@ from noticesvc.domain.contact import Wanted, wanted_set
 from noticesvc.domain.rules import BUILT_IN
 from noticesvc.ledger.entry import decode
 from noticesvc.operations import accept, claim, consents, contents, facts, in_site, proving, receipts, recipients, record, seal, sequence
+from noticesvc.operations.audit import audit_database
 from noticesvc.operations.contacts import Replacement
 from noticesvc.operations.notice_request import NoticeRequest
 from noticesvc.operations.record import Answer, Schedule
@@ -24,7 +25,7 @@ from noticesvc.proof.verify import verify
 from noticesvc.provider import Receipt
 from noticesvc.storage import tables as t
 from tests.support.installation import Installation, installed
-from tests.support.ledger import SIGNER, in_office, sequenced
+from tests.support.ledger import ORIGIN, SIGNER, in_office, sequenced
 
 SCHEDULE = Schedule(30, 3600, 5, {})
 EVERYTHING = frozenset(SCOPES)
@@ -145,6 +146,13 @@ async def holds(desk, notice_id):
     assert bundle["notice"] == await shown(desk, notice_id, bundle["issued_at"])
     assert not report.trusted_inside
     return bundle
+
+
+async def sound(desk):
+    """The audit of everything recorded so far finds nothing."""
+    await desk.sequence()
+    done = await desk.house.database.read(audit_database, ORIGIN, [SIGNER.verifier], None, 60_000_000, lambda _done, _total: None)
+    assert done.findings == (), done.findings
 
 
 def types(bundle):
