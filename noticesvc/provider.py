@@ -109,6 +109,11 @@ class Receipt:
     `unmapped` for a code no table knows. It is matched by `reference` (ours) where known, else by `provider_reference`.
     `authenticated_by` names how it was authenticated (`hmac-token`, `dsn-own-relay`, `query`, …) or is null: then it is
     stored and has no effect on service.
+
+    Mail says more about itself, and the service holds it against the attempt's own address before it believes anything:
+    `return_tokens` are words that may be tokens of ours, `final_recipient` the address that a reporting system tried,
+    `sender` whose mail it is (replies, MDN), `aligned_domain` the domain that DKIM or SPF proved where
+    `authenticated_by` rests on one.
     """
 
     kind: str
@@ -123,6 +128,10 @@ class Receipt:
     parts: int | None = None
     source: str = "gateway"
     authenticated_by: str | None = None
+    return_tokens: tuple[str, ...] = ()
+    final_recipient: str | None = None
+    sender: str | None = None
+    aligned_domain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from noticesvc.provider import Callback, CallbackAnswer, ConfigurationError, Message, ProviderContext, Receipt, Rejected, Submission, Taken
-from providers.shared.dsn import receipts_of
+from providers.shared.mail_reading import receipts_in
 from providers.shared.smtp_conversation import Conversation, Envelope, Reply, Route
 from providers.shared.smtp_envelope import wire_address
 
@@ -106,8 +106,8 @@ class Smtp:
         return CallbackAnswer(404, b"This provider takes no callbacks.\n")
 
     def parse_receipt(self, raw: bytes, media_type: str) -> Sequence[Receipt]:
-        """Read a bounce. Its receipts are not authenticated here: who wrote it is for whoever took it in to prove."""
-        return receipts_of(raw, authenticated_by=None)
+        """Read what came back. Its receipts are not authenticated here: who wrote it is for `mail_trust` to find out."""
+        return receipts_in(raw)
 
     async def close(self) -> None:
         """Say QUIT on the kept connections."""

@@ -12,27 +12,28 @@ as evidence:
 | failed            | any other                      | `rejected`         | full, policy, size; 5.1.7, 5.1.8 blame the |
 |                   |                                |                    | sender: the mailbox may exist              |
 | delayed, expanded | any                            | `unmapped`         | they decide nothing; kept with their text  |
+
+A status that says only that it failed (5.0.0, 5.1.0, none) is read with the words of Diagnostic-Code. Systems that write
+`failure` or `error` mean failed.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from email import message_from_bytes, message_from_string
 from email.message import Message
-from email.utils import format_datetime, parsedate_to_datetime
+from email.utils import format_datetime
 
 from noticesvc.provider import Receipt
-
-MAX_BYTES = 1 << 20
-"""How much of a report is looked at: the status part comes before the returned message, which may be large."""
+from providers.shared.bounce_text import meaning
+from providers.shared.mail_fields import MAX_BYTES, address, field, instant, typed
 
 _NO_SUCH_MAILBOX = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"})
 _STRIKES = frozenset({"failed_permanent", "rejected", "expired"})
 _STATUS = re.compile(r"\b([245])\.(\d{1,3})\.(\d{1,3})\b")
 _STATUS_TYPES = ("message/delivery-status", "message/global-delivery-status")
 _HEADER_TYPES = ("text/rfc822-headers", "message/rfc822", "message/global-headers", "message/global")
-_MAX_FIELD = 2000
 _MAX_RECIPIENTS = 100
 
 
@@ -47,6 +48,11 @@ class RecipientStatus:
     remote_mta: str
     diagnostic: str
     last_attempt_date: str
+
+    @property
+    def shown(self) -> str:
+        """The address as we wrote it, where the report repeats it: a final one may be a local name or of another network."""
+        return next((one for one in (self.original_recipient, self.final_recipient) if "@" in one), self.final_recipient)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ def read_report(raw: bytes) -> Report | None:
         return None
 
 
-def receipts_of(raw: bytes, *, authenticated_by: str | None) -> tuple[Receipt, ...]:
+def receipts_of(raw: bytes, *, authenticated_by: str | None, return_tokens: tuple[str, ...] = ()) -> tuple[Receipt, ...]:
     """Translate a report into receipts by the table above; garbage gives none.
 
     The claim is Last-Attempt-Date, else the date of the report itself; never Arrival-Date, which tells when the relay
@@ -82,14 +88,14 @@ def receipts_of(raw: bytes, *, authenticated_by: str | None) -> tuple[Receipt, .
         return ()
     receipts = []
     for recipient in report.recipients:
-        kind = kind_of(recipient.action, recipient.status)
+        kind = kind_of(recipient.action, _telling(recipient))
         claim = recipient.last_attempt_date or report.date
         receipts.append(Receipt(
             kind=kind, reference=report.envelope_id or None, provider_reference=report.queue_id or None,
-            recipient=recipient.final_recipient or recipient.original_recipient or None,
-            claimed_time_raw=claim or None, claimed_at=_instant(claim, end_of_second=kind in _STRIKES),
-            code=recipient.status or None, text=recipient.diagnostic or recipient.action or None,
-            source="dsn", authenticated_by=authenticated_by,
+            recipient=recipient.shown or None, final_recipient=recipient.final_recipient or None,
+            claimed_time_raw=claim or None, claimed_at=instant(claim, end_of_second=kind in _STRIKES),
+            code=recipient.status or meaning(recipient.diagnostic), text=recipient.diagnostic or recipient.action or None,
+            source="dsn", authenticated_by=authenticated_by, return_tokens=return_tokens,
         ))
     return tuple(receipts)
 
@@ -148,20 +154,27 @@ def _read(raw: bytes) -> Report | None:
     if "Action" in head:  # a report without its per-message fields
         head, recipients = Message(), blocks[:_MAX_RECIPIENTS]
     return Report(
-        envelope_id=_field(head, "Original-Envelope-Id"), message_id=message_id,
-        queue_id=_field(head, "X-Postfix-Queue-ID"), reporting_mta=_typed(head, "Reporting-MTA"),
-        arrival_date=_field(head, "Arrival-Date"), date=_field(message, "Date"),
+        envelope_id=field(head, "Original-Envelope-Id"), message_id=message_id,
+        queue_id=field(head, "X-Postfix-Queue-ID"), reporting_mta=typed(head, "Reporting-MTA"),
+        arrival_date=field(head, "Arrival-Date"), date=field(message, "Date"),
         recipients=tuple(_recipient(block) for block in recipients if "Action" in block),
     )
 
 
+def _telling(recipient: RecipientStatus) -> str:
+    """Return the status, or for one that tells nothing what the diagnostic means."""
+    status = recipient.status
+    return (meaning(recipient.diagnostic) or status) if not status or status.endswith(".0") else status
+
+
 def _recipient(block: Message) -> RecipientStatus:
-    status = _STATUS.search(_field(block, "Status"))
+    status = _STATUS.search(field(block, "Status"))
+    action = field(block, "Action").split("(")[0].strip().lower()
     return RecipientStatus(
-        action=_field(block, "Action").split("(")[0].strip().lower(), status=status.group(0) if status else "",
-        final_recipient=_typed(block, "Final-Recipient"), original_recipient=_typed(block, "Original-Recipient"),
-        remote_mta=_typed(block, "Remote-MTA"), diagnostic=_typed(block, "Diagnostic-Code"),
-        last_attempt_date=_field(block, "Last-Attempt-Date"),
+        action="failed" if action.startswith(("fail", "error")) else action.split(" ")[0], status=status.group(0) if status else "",
+        final_recipient=address(block, "Final-Recipient"), original_recipient=address(block, "Original-Recipient"),
+        remote_mta=typed(block, "Remote-MTA"), diagnostic=typed(block, "Diagnostic-Code"),
+        last_attempt_date=field(block, "Last-Attempt-Date"),
     )
 
 
@@ -179,31 +192,4 @@ def _blocks(part: Message) -> Iterator[Message]:
 def _returned_message_id(part: Message) -> str:
     payload = part.get_payload()
     inner = payload[0] if isinstance(payload, list) and payload else message_from_string(str(payload))
-    return _field(inner, "Message-ID").strip("<> ") if isinstance(inner, Message) else ""
-
-
-def _field(message: Message, name: str) -> str:
-    """Return a field as one line of valid Unicode without control characters, cut to what evidence needs."""
-    # raw_items: get() spoils bytes beyond ASCII, which RFC 6533 allows here
-    found = next((str(value) for key, value in message.raw_items() if key.lower() == name.lower()), "")
-    value = found[:_MAX_FIELD].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    return " ".join("".join(c if c.isprintable() else " " for c in value).split())
-
-
-def _typed(message: Message, name: str) -> str:
-    """Return a field's value without its type (`rfc822; li@example.cn`)."""
-    return _field(message, name).partition(";")[2].strip()
-
-
-def _instant(claim: str, *, end_of_second: bool) -> str | None:
-    """Return an RFC 5322 date as RFC 3339 UTC; null for one that cannot be read or has no zone."""
-    try:
-        at = parsedate_to_datetime(claim)
-        if at.tzinfo is None:
-            return None
-        at = at.astimezone(UTC)
-        if end_of_second:
-            at += timedelta(milliseconds=999)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return field(inner, "Message-ID").strip("<> ") if isinstance(inner, Message) else ""

@@ -1,0 +1,93 @@
+"""`noticesvc receipts parse`: what a provider's parser finds in raw bytes, without an installation and without network."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from noticesvc.provider import Provider, Receipt
+
+_LARGEST = 16 << 20
+
+
+@click.group()
+def receipts() -> None:
+    """Look at receipts of providers: bounces, delivery reports, callback bodies."""
+
+
+@receipts.command()
+@click.option("--provider", "kind", required=True, metavar="KIND", help="The kind of provider whose receipts these are, such as smtp.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...",
+                type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
+def parse(kind: str, files: tuple[Path, ...]) -> None:
+    """Print what a provider's parser finds in each FILE (an .eml for smtp, a callback body for the others; - for stdin).
+
+    One JSON line a file: {"file", "receipts": [{"kind", "provider_reference", "recipient", "claimed_time_raw", "code",
+    "text"}]}. Nothing is asked of anybody and nothing is recorded, so nothing is authenticated either.
+    """
+    import json
+    import sys
+
+    from noticesvc.bootstrap.plugins import provider_class
+
+    provider = provider_class(kind)
+    for file in files:
+        stream = sys.stdin.buffer if str(file) == "-" else file.open("rb")
+        with stream:
+            raw = stream.read(_LARGEST)
+        found = [_shown(receipt) for receipt in _read(provider, raw)]
+        click.echo(json.dumps({"file": str(file), "receipts": found}))
+
+
+def _read(kind: "type[Provider]", raw: bytes) -> "tuple[Receipt, ...]":
+    """Read as the service would: as bytes that came back, else as the body or query of a callback; the first that says something."""
+    from noticesvc.provider import Callback
+
+    try:
+        provider: Provider | None = next(_bare(kind), None)
+        if provider is None:
+            return ()
+        found = tuple(provider.parse_receipt(raw, "message/rfc822" if "email" in kind.channels else "application/octet-stream"))
+        if found or "email" in kind.channels:
+            return found
+        for method, query, body in (("POST", {}, raw), ("GET", _members(raw), b"")):
+            found = tuple(provider.parse_callback(Callback(method, query, {"content-type": _guess(raw)}, body, "x.sms.1")).receipts)
+            if found:
+                return found
+    except Exception:  # whatever the bytes: a parser that fails on them finds nothing
+        return ()
+    return ()
+
+
+def _bare(kind: "type[Provider]") -> "Iterator[Provider]":
+    """Yield a provider with no more settings than it takes to parse, if one can be made."""
+    from pydantic import ValidationError
+
+    from noticesvc.errors import ConfigurationError
+
+    fields = kind.Settings.model_fields
+    wanted: dict[str, Any] = {name: "x@x.example" if "address" in name else "x" for name, field in fields.items() if field.is_required()}
+    try:
+        yield kind.configure("parse", min(kind.channels), 1.0, kind.Settings.model_validate(wanted))
+    except (ValidationError, ConfigurationError):
+        return
+
+
+def _members(raw: bytes) -> Mapping[str, str]:
+    from urllib.parse import parse_qsl
+
+    try:
+        return dict(parse_qsl(raw.decode("utf-8", "replace").strip(), keep_blank_values=True, max_num_fields=200))
+    except ValueError:
+        return {}
+
+
+def _guess(raw: bytes) -> str:
+    return "application/json" if raw.lstrip()[:1] in {b"{", b"["} else "application/x-www-form-urlencoded"
+
+
+def _shown(receipt: "Receipt") -> dict[str, Any]:
+    names = ("kind", "provider_reference", "recipient", "claimed_time_raw", "code", "text")
+    return {name: getattr(receipt, name) for name in names}

@@ -1,0 +1,78 @@
+"""`noticesvc receipts parse`: what the parsers find in raw bytes, one JSON line a file, never a traceback."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(sys.executable).with_name("noticesvc")
+BOUNCE = b"""\
+Date: Sun, 22 Nov 2026 10:48:38 +0000
+Content-Type: multipart/report; report-type=delivery-status; boundary="B"
+
+--B
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; relay.test
+X-Postfix-Queue-ID: 4DKxyz0001
+
+Final-Recipient: rfc822; zhang@gone.test
+Action: failed
+Status: 5.1.1
+Diagnostic-Code: smtp; 550 5.1.1 No such user
+
+--B--
+"""
+
+
+def parse(kind, *files):
+    done = subprocess.run([PROGRAM, "receipts", "parse", "--provider", kind, *map(os.fspath, files)],
+                          capture_output=True, text=True, check=False, env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"})
+    assert "Traceback" not in done.stderr
+    return done, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_bounce_is_one_line(tmp_path):
+    """The members that document 3 names, read without an installation."""
+    file = tmp_path / "bounce.eml"
+    file.write_bytes(BOUNCE)
+    done, lines = parse("smtp", file)
+    assert done.returncode == 0
+    assert lines == [{"file": str(file), "receipts": [{
+        "kind": "failed_permanent", "provider_reference": "4DKxyz0001", "recipient": "zhang@gone.test",
+        "claimed_time_raw": "Sun, 22 Nov 2026 10:48:38 +0000", "code": "5.1.1", "text": "550 5.1.1 No such user"}]}]
+
+
+@pytest.mark.parametrize("kind", ["smtp", "kannel", "sandbox"])
+def test_any_bytes_are_answered(tmp_path, kind):
+    """Empty, random, cut, huge and deeply nested files are each one line, and the exit status is 0."""
+    luck = random.Random(20261122)
+    garbage = [b"", b"\0" * 100, b"[" * 100_000, b"{" * 1000, b"\xff\xfe", BOUNCE[:120], BOUNCE.replace(b"\n", b"\r"),
+               b'Content-Type: multipart/mixed; boundary="x"\r\n\r\n--x\r\n' * 2000, *(luck.randbytes(500) for _ in range(10))]
+    for number, raw in enumerate(garbage):
+        (tmp_path / f"{number:02}").write_bytes(raw)
+    files = sorted(tmp_path.iterdir())
+    done, lines = parse(kind, *files)
+    assert done.returncode == 0, done.stderr
+    assert [line["file"] for line in lines] == list(map(str, files))
+
+
+def test_a_form_and_a_query_of_a_callback_are_read(tmp_path):
+    """For providers with callbacks a file is a body, or a query string where the provider reports by GET."""
+    file = tmp_path / "query"
+    file.write_bytes(b"status=1&time=1764000000\n")
+    _, lines = parse("kannel", file)
+    assert [(one["kind"], one["claimed_time_raw"]) for one in lines[0]["receipts"]] == [("arrived", "1764000000")]
+
+
+def test_an_unknown_kind_names_those_there_are(tmp_path):
+    """One sentence, exit status 1."""
+    file = tmp_path / "x"
+    file.write_bytes(b"")
+    done, lines = parse("pigeon", file)
+    assert (done.returncode, lines) == (1, [])
+    assert "smtp" in done.stderr
