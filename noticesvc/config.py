@@ -87,6 +87,12 @@ class Events(_Section):
     secret: SecretStr = SecretStr("")
 
 
+class Telemetry(_Section):
+    """Where spans go, as OTLP over HTTP; an empty address sends none."""
+
+    otlp_url: str = Field("", pattern=r"^(https?://\S+)?$")
+
+
 class Inbound(_Section):
     """The service mailbox for inbound legal notices."""
 
@@ -143,6 +149,7 @@ class Settings(_Section):
     vault: VaultSettings = VaultSettings()
     worker: Worker = Worker()
     events: Events = Events()
+    telemetry: Telemetry = Telemetry()
     inbound: Inbound = Inbound()
     anchors: Anchors = Anchors()
     calendar: CalendarSettings = CalendarSettings()

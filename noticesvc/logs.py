@@ -124,6 +124,7 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
     """
     structlog.configure(
         processors=[
+            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
             _exceptions,

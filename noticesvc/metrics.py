@@ -21,7 +21,28 @@ HTTP_SECONDS: Final = Histogram(
 NOTICES_ACCEPTED: Final = Counter(
     "noticesvc_notices_accepted_total", "Notices made durable by this process.", ("category",), registry=REGISTRY)
 ATTEMPTS: Final = Counter(
-    "noticesvc_attempts_total", "Attempts answered, by channel and outcome.", ("channel", "outcome"), registry=REGISTRY)
+    "noticesvc_attempts_total", "Attempts answered, by provider, channel and outcome.", ("provider", "channel", "outcome"),
+    registry=REGISTRY)
+CALL_SECONDS: Final = Histogram(
+    "noticesvc_call_seconds", "Seconds that a provider took to answer.", ("provider",), registry=REGISTRY,
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60))
+LEASES_LOST: Final = Counter(
+    "noticesvc_leases_lost_total", "Deliveries whose lease ended while this worker still held them.", registry=REGISTRY)
+
+# Seen by looking at the database every few seconds (dispatch.watch), where a worker runs; the same in each such process.
+QUEUE: Final = Gauge("noticesvc_queue_deliveries", "Due deliveries not begun, by category; counted up to 10,000 a priority.",
+                     ("category",), registry=REGISTRY)
+QUEUE_AGE: Final = Gauge("noticesvc_queue_oldest_seconds", "Since when the oldest of them is due.", ("category",), registry=REGISTRY)
+UNKNOWN: Final = Gauge("noticesvc_deliveries_unknown", "Deliveries whose outcome is unknown.", registry=REGISTRY)
+UNOWNED: Final = Gauge("noticesvc_deliveries_unowned", "Deliveries that nobody is to take care of; anything but 0 is an alarm.",
+                       registry=REGISTRY)
+RECEIPTS_LATE: Final = Gauge("noticesvc_receipts_late", "SMS deliveries without a receipt for over an hour.", registry=REGISTRY)
+RECEIPTS_WAITING: Final = Gauge("noticesvc_receipts_waiting", "Raw receipts stored and not yet read.", registry=REGISTRY)
+RECEIPTS_ORPHANED: Final = Gauge("noticesvc_receipts_orphaned", "Receipts of an attempt that nobody knows.", registry=REGISTRY)
+EVENTS_WAITING: Final = Gauge("noticesvc_events_waiting", "Outgoing events that are due.", registry=REGISTRY)
+EVENTS_AGE: Final = Gauge("noticesvc_events_oldest_seconds", "Since when the oldest of them is due.", registry=REGISTRY)
+LEDGER_LAG: Final = Gauge("noticesvc_ledger_waiting_seconds", "Since when the oldest entry waits for its index.", registry=REGISTRY)
+CHECKPOINT_AGE: Final = Gauge("noticesvc_ledger_checkpoint_age_seconds", "Since when the newest checkpoint is signed.", registry=REGISTRY)
 CHECKPOINT_SIZE: Final = Gauge(
     "noticesvc_ledger_checkpoint_size", "Entries under the last checkpoint that this process signed.", registry=REGISTRY)
 UP_SINCE: Final = Gauge("noticesvc_started_timestamp_seconds", "When this process became ready.", registry=REGISTRY)

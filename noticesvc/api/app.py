@@ -5,6 +5,7 @@ reaches the server, whose log would repeat its message.
 """
 
 import asyncio
+import secrets
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
@@ -17,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from noticesvc import metrics
+from noticesvc import metrics, tracing
 from noticesvc.api import door, openapi, operations_routes, problem
 from noticesvc.api.context import House
 from noticesvc.api.endpoint import Endpoint
@@ -76,10 +77,17 @@ class _Answers(Route):
         if endpoint is None:
             return await _unrouted(request, HTTPException(405, headers={"Allow": self._allowed}))
         begun = time.perf_counter()
-        response = await guarded(endpoint.serve, request)
+        trace_id, parent = tracing.parse(request.headers.get("traceparent"), fresh_trace)
+        with tracing.span(f"{request.method} {self.path}", trace_id, parent):
+            response = await guarded(endpoint.serve, request)
         metrics.HTTP_SECONDS.labels(request.method, self.path).observe(time.perf_counter() - begun)
         metrics.HTTP_REQUESTS.labels(request.method, self.path, response.status_code).inc()
         return response
+
+
+def fresh_trace() -> str:
+    """A trace id for a request that brought none."""
+    return secrets.token_hex(16)
 
 
 async def guarded(serve: Serve, request: Request) -> Response:

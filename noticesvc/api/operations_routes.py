@@ -104,14 +104,15 @@ async def _wrong(house: House) -> dict[str, str]:
     except OSError as error:
         found["disk"] = f"The installation's folder cannot be looked at ({type(error).__name__})."
     try:
-        current = await house.database.write(health.probe)
+        fit = await house.database.write(health.probe)
     except NoticesvcError as error:
         found["database"] = str(error)
     except Exception as error:  # a probe that fails in any other way is no healthy database either
         found["database"] = f"The database cannot be written ({type(error).__name__})."
     else:
-        if current != health.expected():
-            found["migrations"] = "The database is not at the version of this program; run `noticesvc migrate`."
+        if not fit:
+            found["migrations"] = ("The database is at no version that this program can work on; run `noticesvc migrate`, or the newer "
+                                   "program.")
     return found
 
 

@@ -12,6 +12,7 @@ from noticesvc.api.acceptor import SharedAcceptor
 from noticesvc.dispatch.housekeeping import Housekeeping
 from noticesvc.dispatch.providers import Providers
 from noticesvc.dispatch.sequencer import Sequencer
+from noticesvc.dispatch.watch import Watch
 from noticesvc.dispatch.worker import Worker
 from noticesvc.errors import NoticesvcError
 from noticesvc.storage.database import Database
@@ -98,6 +99,7 @@ def components(installation: "Installation", role: Role) -> list[Component]:
         made.append(Providers(database, world, providers))
         made.append(Housekeeping(database, world, providers))
         made.append(Worker(settings, database, world, providers))
+        made.append(Watch(database))
         if settings.events.url:
             from noticesvc.dispatch.events import Events  # with an HTTP client that nothing else here loads
             made.append(Events(database, world, settings.events.url, settings.events.secret.get_secret_value()))

@@ -55,9 +55,12 @@ def open_database(settings: Settings) -> Database:
 
 
 async def check_schema(database: Database) -> None:
-    """Raise ConfigurationError unless the database is at the version of this program."""
-    current, head = await database.read(migrate.current), migrate.head()
-    if current != head:
+    """Raise ConfigurationError unless the database is at the version of this program, or at a later one that only added to it."""
+    if not await database.read(migrate.supports):
+        current, head = await database.read(migrate.current), migrate.head()
+        if current is not None and head is not None and current > head:
+            raise ConfigurationError(f"The database is at version {current}, which this program ({head}) no longer understands; "
+                                     "install the newer program here too.")
         state = "holds no tables of noticesvc yet" if current is None else f"is at version {current}, this program needs {head}"
         raise ConfigurationError(
             f"The database {state}; run `noticesvc migrate --config FILE` (or `noticesvc init` for a new installation).")

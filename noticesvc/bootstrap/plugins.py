@@ -39,15 +39,19 @@ def configure(configured: Mapping[str, ProviderSettings]) -> dict[str, Provider]
     return {name: _one(name, common) for name, common in configured.items()}
 
 
+def own_settings(name: str, common: ProviderSettings) -> Any:
+    """The settings of a provider's own kind, defaults filled in. ConfigurationError names what is wrong."""
+    try:
+        return provider_class(common.kind, f"providers.{name}.kind").Settings.model_validate(common.own)
+    except ValidationError as error:
+        raise ConfigurationError(_sentences(name, error)) from None
+
+
 def _one(name: str, common: ProviderSettings) -> Provider:
     found = provider_class(common.kind, f"providers.{name}.kind")
     if common.channel not in found.channels:
         raise ConfigurationError(f"providers.{name}.channel: kind {common.kind} serves {' and '.join(sorted(found.channels))} only.")
-    try:
-        own: Any = found.Settings.model_validate(common.own)
-    except ValidationError as error:
-        raise ConfigurationError(_sentences(name, error)) from None
-    return found.configure(name, common.channel, common.timeout_s, own)
+    return found.configure(name, common.channel, common.timeout_s, own_settings(name, common))
 
 
 def _sentences(name: str, error: ValidationError) -> str:

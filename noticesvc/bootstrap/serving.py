@@ -20,7 +20,7 @@ import structlog
 import uvicorn
 import uvloop
 
-from noticesvc import metrics
+from noticesvc import metrics, tracing
 from noticesvc.api import app as api
 from noticesvc.api.acceptor import SharedAcceptor
 from noticesvc.bootstrap.components import Component, Role, components
@@ -53,6 +53,8 @@ async def _serve(settings: Settings, role: Role, announce: Callable[[str], None]
         listening = stack.enter_context(_bind(settings)) if role != "worker" else None
         installation = await Installation.open(settings)
         stack.push_async_callback(installation.close)
+        if settings.telemetry.otlp_url:
+            stack.callback(tracing.export(settings.telemetry.otlp_url, "noticesvc"))
         _one_process(installation, role, stack)
         # 2. From here on a signal is a wish to stop in order.
         parts = components(installation, role)

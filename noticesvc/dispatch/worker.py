@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
 
-from noticesvc import metrics
+from noticesvc import metrics, tracing
 from noticesvc.config import Settings
 from noticesvc.dispatch import adoption
 from noticesvc.dispatch.call import call
@@ -226,9 +226,11 @@ class Worker:
                 # The lease might end before the provider's time is up: another worker must not meet us there.
                 answer = Answer(sealed.notice_id, sealed.channel, sealed.number, "not_sent", None, self._database.sources.clock())
             else:
-                answer = await call(self._world, sealed, pace.provider, self._journal, self._database.sources.clock, timeout_s)
+                with metrics.CALL_SECONDS.labels(sealed.provider).time(), tracing.span(
+                        f"submit {sealed.channel}", sealed.notice_id, provider=sealed.provider, delivery_id=sealed.delivery_id):
+                    answer = await call(self._world, sealed, pace.provider, self._journal, self._database.sources.clock, timeout_s)
                 pace.answered(answer.outcome, time.monotonic())
-            metrics.ATTEMPTS.labels(sealed.channel, answer.outcome).inc()
+            metrics.ATTEMPTS.labels(sealed.provider, sealed.channel, answer.outcome).inc()
             self._recording.add(answer)
         finally:
             self._recording.wake()
@@ -259,8 +261,9 @@ class Worker:
             for key in part:
                 if key in kept and key in self._held:
                     self._held[key] = began + lease_s
-                elif key in self._held:
+                elif self._held.get(key):
                     self._held[key] = 0.0
+                    metrics.LEASES_LOST.inc()
 
     async def _adopt(self) -> None:
         await asyncio.sleep(max(1.0, self._settings.worker.reconcile_after_s / 2))

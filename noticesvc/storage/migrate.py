@@ -34,6 +34,22 @@ def current(tx: Tx) -> str | None:
     return found
 
 
+def floor(tx: Tx) -> str | None:
+    """The least version whose programs still understand the tables; null where no migration has said so yet."""
+    if not inspect(tx.conn).has_table("schema_floor"):
+        return None
+    found: str | None = tx.conn.execute(text("select least from schema_floor")).scalar()
+    return found
+
+
+def supports(tx: Tx) -> bool:
+    """Whether this program can work on the database: it is at its version, or at a later one that only added to it."""
+    at, mine = current(tx), head()
+    if at is None or mine is None or at < mine:
+        return False
+    return at == mine or (floor(tx) or at) <= mine
+
+
 def head() -> str | None:
     """The version of this code: that of the last migration, whose file is named `v<version>_<word>.py`."""
     return max((path.name[1:].partition("_")[0] for path in _MIGRATIONS.glob("versions/v*_*.py")), default=None)

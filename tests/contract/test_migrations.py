@@ -106,3 +106,21 @@ async def test_a_row_lies_in_the_month_of_its_id(postgres_url: str) -> None:
     assert await database.write(insert, now) == time.strftime("ledger_index_%Y%m", time.gmtime(now / 1e6))
     assert await database.write(insert, now + 60 * MONTH) == "ledger_index_rest"
     await database.close()
+
+
+async def test_an_older_program_works_beside_a_newer_one_until_something_was_taken_away(empty_database_url: str) -> None:
+    """A later version that only added is supported; one whose floor is above this program is not, nor is an empty database."""
+    database = Database(empty_database_url, Sources(_now, os.urandom), Path())
+    assert not await database.read(migrate.supports)
+    await database.write(migrate.upgrade)
+    assert await database.read(migrate.supports)
+
+    def later(tx: Tx, floor: str) -> None:
+        tx.conn.execute(text("update alembic_version set version_num = '9998'"))
+        tx.conn.execute(text("update schema_floor set least = :floor"), {"floor": floor})
+
+    await database.write(later, migrate.head())
+    assert await database.read(migrate.supports)
+    await database.write(later, "9998")
+    assert not await database.read(migrate.supports)
+    await database.close()

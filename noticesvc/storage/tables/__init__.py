@@ -34,6 +34,7 @@ from noticesvc.storage.tables.notices import (
     template,
 )
 from noticesvc.storage.tables.people import acceptance, api_key, contact, recipient, subject_entry, vault_key
+from noticesvc.storage.tables.schema import schema_floor
 
 __all__ = [
     "FILLFACTOR",
@@ -67,6 +68,7 @@ __all__ = [
     "recipient",
     "sandbox_message",
     "sandbox_receipt",
+    "schema_floor",
     "subject_entry",
     "template",
     "vault_key",

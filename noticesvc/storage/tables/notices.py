@@ -83,6 +83,9 @@ notice = Table(
     **growing("notice"),
 )
 
+# Not finished and waiting for no time: parked for people or an account, or dropped.
+WITHOUT_TIME = text("due_at is null and state in ('pending', 'claimed', 'sent', 'unknown')")
+
 delivery = Table(
     "delivery", metadata,
     Column("notice_id", Id, primary_key=True),
@@ -105,6 +108,7 @@ delivery = Table(
     # Few deliveries are announcements that wait; they are found without reading past all the others that are due.
     Index("ix_delivery_announcement", "due_at", postgresql_where=text("channel = 'announcement' and due_at is not null"),
           sqlite_where=text("channel = 'announcement' and due_at is not null")),
+    Index("ix_delivery_without_time", "notice_id", postgresql_where=WITHOUT_TIME, sqlite_where=WITHOUT_TIME),
     **growing("delivery"),
 )
 
