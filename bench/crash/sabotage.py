@@ -59,8 +59,8 @@ def result_before_commit() -> None:
     answer, record = journal.Journal.answer, recording.record.record
     journal._EMPTY_ABOVE = 0
 
-    def forgotten(self: journal.Journal, reference: str, given: Any) -> None:
-        answer(self, reference, given)
+    def forgotten(self: journal.Journal, reference: str, given: Any, key: Any) -> None:
+        answer(self, reference, given, key)
         self.committed([reference])
         os.ftruncate(self._fd, 0)
 

@@ -25,8 +25,8 @@ from noticesvc.api.endpoint import Endpoint
 
 Serve = Callable[[Request], Awaitable[Response]]
 # The families in the order in which the OpenAPI document shows them.
-FAMILIES = ("recipients", "notices", "templates", "documents", "announcements", "statements", "duties", "broadcasts", "inbox", "callbacks",
-            "pages", "proofs", "ledger")
+FAMILIES = ("recipients", "erasure", "notices", "templates", "documents", "announcements", "statements", "duties", "broadcasts", "inbox",
+            "callbacks", "pages", "proofs", "ledger")
 
 
 def endpoints() -> tuple[Endpoint, ...]:

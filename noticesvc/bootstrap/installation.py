@@ -162,7 +162,7 @@ class Installation:
             software=software(), origin=settings.ledger.origin, public_url=settings.server.public_url,
             channels_served=frozenset(p.channel for p in settings.providers.values()),
             sandbox=has_sandbox(settings), events_enabled=bool(settings.events.url),
-            quiet=quiet.hours(settings.quiet.from_, settings.quiet.to))
+            quiet=quiet.hours(settings.quiet.from_, settings.quiet.to), retention_days=settings.vault.retention_days)
         house = House(settings, database, world, providers, cast("Acceptor", None), dict)
         return cls(settings, database, world, providers, signer, house)
 

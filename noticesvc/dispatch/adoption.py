@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from noticesvc.dispatch import journal
-from noticesvc.operations import claim, reconcile
+from noticesvc.operations import claim, contents, reconcile
 from noticesvc.operations.record import Answer, Schedule, record
 from noticesvc.operations.world import World
 from noticesvc.storage.database import Database
@@ -38,7 +38,8 @@ async def _adopt(database: Database, world: World, schedule: Schedule, found: jo
     """1. Record the answers. 2. What was begun and not answered is unknown. 3. Intents that were not begun were not sent.
     4. The dead worker's other claims are free again.
     """
-    answers = {f"{a.notice_id}.{a.channel}.{a.number}": a for a in found.answered(world.system_key)}
+    keys = await database.read(contents.keys_of_notices, world, found.notice_ids)
+    answers = {f"{a.notice_id}.{a.channel}.{a.number}": a for a in found.answered(keys)}
     ended = list(answers.values()) + [
         _unknown(reference, started) for reference, started in found.starts.items() if reference not in answers
     ]

@@ -66,5 +66,5 @@ async def call(world: World, sealed: Sealed, provider: Provider, journal: Journa
     except Exception as error:
         log.error("a provider failed in an unexpected way", provider=sealed.provider, error=type(error).__name__)
         answer = ended("unknown", started, message_sha256=sent)
-    journal.answer(reference, answer)
+    journal.answer(reference, answer, sealed.key)
     return answer

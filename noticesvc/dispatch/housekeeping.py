@@ -1,4 +1,6 @@
-"""What must happen without anybody asking: receipts interpreted, waits ended, partitions made, old idempotency keys dropped."""
+"""What must happen without anybody asking: receipts interpreted, waits ended, partitions made, old idempotency keys dropped,
+the data of anonymised recipients destroyed.
+"""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -7,7 +9,7 @@ import structlog
 
 from noticesvc.dispatch.loop import Loop
 from noticesvc.errors import UnavailableError
-from noticesvc.operations import horizons, later_announcements, receipts, sandbox, upkeep
+from noticesvc.operations import anonymising, horizons, later_announcements, receipts, sandbox, upkeep
 from noticesvc.operations.world import World
 from noticesvc.provider import Callback, Provider, Receipt
 from noticesvc.storage.database import Database
@@ -16,6 +18,7 @@ log = structlog.get_logger()
 _RECEIPTS, _ANNOUNCEMENTS = 200, 200
 _SANDBOX_POLL_S, _HORIZON_POLL_S, _UPKEEP_POLL_S = 0.1, 1.0, 600.0
 _ANNOUNCEMENT_POLL_S = 0.5
+_ERASURE_POLL_S = 1.0
 
 
 class Housekeeping:
@@ -26,6 +29,9 @@ class Housekeeping:
         receipt_loop = Loop("receipts", self._receipts, 1.0)
         database.on_commit("receipts", receipt_loop.woken.set)
         self._loops = [receipt_loop, Loop("horizons", self._horizons, _HORIZON_POLL_S), Loop("upkeep", self._upkeep, _UPKEEP_POLL_S)]
+        erasure_loop = Loop("erasure", self._erasure, _ERASURE_POLL_S)
+        database.on_commit("erasure", erasure_loop.woken.set)
+        self._loops.append(erasure_loop)
         self._loops.append(Loop("announcements", self._announcements, _ANNOUNCEMENT_POLL_S))
         if world.sandbox:
             self._loops.append(Loop("sandbox-receipts", self._sandbox, _SANDBOX_POLL_S))
@@ -80,6 +86,9 @@ class Housekeeping:
 
     async def _announcements(self) -> bool:
         return await self._database.write(later_announcements.deliver, self._world, _ANNOUNCEMENTS) == _ANNOUNCEMENTS
+
+    async def _erasure(self) -> bool:
+        return await self._database.write(anonymising.sweep, self._world) == anonymising.TOGETHER
 
     async def _sandbox(self) -> bool:
         return await self._database.write(sandbox.release, self._world) > 0

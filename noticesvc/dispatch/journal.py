@@ -1,16 +1,17 @@
 """The worker's journal: each call's start and answer, in a local file, before the database hears of it.
 
 It survives kill -9 (a write to a file is the kernel's from then on) and says after a crash which calls were begun and what was
-answered. Lines: `W <worker>` once, `S <reference> <micros>` before a call, `A <reference> <sealed answer>` after it; answers are
-sealed, references are ours. The file is locked while its worker lives; one that no lock holds belongs to a dead worker and is
-adopted (dispatch.adoption). When every answer in it is committed it is emptied.
+answered. Lines: `W <worker>` once, `S <reference> <micros>` before a call, `A <reference> <sealed answer>` after it. Answers are
+sealed under their recipients' keys, so that destroying a key reaches them too; references are ours. The file is locked while its
+worker lives; one that no lock holds belongs to a dead worker and is adopted (dispatch.adoption). When
+every answer in it is committed it is emptied.
 """
 
 import base64
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -29,9 +30,9 @@ _EMPTY_ABOVE = 1 << 16  # bytes; below this, emptying is not worth a system call
 class Journal:
     """The journal of this worker."""
 
-    def __init__(self, folder: Path, worker: str, key: DataKey) -> None:
+    def __init__(self, folder: Path, worker: str) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path, self._worker, self._key = folder / f"{worker}{SUFFIX}", worker, key
+        self.path, self._worker = folder / f"{worker}{SUFFIX}", worker
         # Locked before it has its name: whoever adopts would take an unlocked one for a dead worker's and delete it.
         fresh = self.path.with_suffix(".new")
         self._fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
@@ -46,9 +47,9 @@ class Journal:
         self._write(f"S {reference} {micros}\n")
         self._open.add(reference)
 
-    def answer(self, reference: str, answer: Answer) -> None:
+    def answer(self, reference: str, answer: Answer, key: DataKey) -> None:
         """Write what was answered. An error is logged: the answer is still on its way to the database."""
-        sealed = self._key.seal(encode(answer), f"journal:{reference}")
+        sealed = key.seal(encode(answer), f"journal:{reference}")
         try:
             self._write(f"A {reference} {base64.b64encode(sealed).decode()}\n")
         except OSError as error:
@@ -85,9 +86,17 @@ class Found:
     starts: dict[str, int] = field(default_factory=dict)
     answers: dict[str, bytes] = field(default_factory=dict)
 
-    def answered(self, key: DataKey) -> Iterator[Answer]:
-        """The answers that can be opened; a torn last line is an answer that was not written."""
+    @property
+    def notice_ids(self) -> set[str]:
+        """The notices whose attempts were answered."""
+        return {reference.partition(".")[0] for reference in self.answers}
+
+    def answered(self, keys: Mapping[str, DataKey | None]) -> Iterator[Answer]:
+        """The answers that can be opened with the keys of their notices' recipients; of one who was anonymised there is none left."""
         for reference, sealed in self.answers.items():
+            key = keys.get(reference.partition(".")[0])
+            if key is None:
+                continue
             try:
                 yield decode(key.open(sealed, f"journal:{reference}"))
             except (VaultError, ValueError, TypeError):

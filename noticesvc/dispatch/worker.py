@@ -67,7 +67,7 @@ class Worker:
     async def start(self) -> None:
         """Adopt what dead workers left, then begin."""
         folder = self._settings.path(self._settings.worker.journal_dir)
-        self._journal = Journal(folder, self.id, self._world.system_key)
+        self._journal = Journal(folder, self.id)
         await adoption.adopt_all(self._database, self._world, self._schedule, folder, self._journal.path)
         for name, once in (
             ("claim", self._claim_and_start),

@@ -114,7 +114,7 @@ class Lookups:
             raise InputError("A document is not known; upload it first.", missing)
         content = contents.rendered(request, self.templates, tuple(self.documents[d] for d in request.documents))
         recipient = self.recipients.get(self.index[request.recipient_id])
-        if recipient is None or recipient.wrapped_key is None:
+        if recipient is None or recipient.wrapped_key is None or recipient.anonymised_at is not None:
             raise Unprocessable("unknown-recipient", "There is no such recipient; put their contacts first.",
                                 (Fault("/recipient_id", "names no recipient"),))
         if recipient.account_state == "void":
@@ -199,6 +199,8 @@ def _write(tx: Tx, world: World, prepared: Sequence[Prepared]) -> None:
         contents_.append(content)
     tx.insert(t.content, contents_)
     tx.insert(t.notice, list(unit.notices.values()))
+    tx.insert(t.notice_document, [{"document_id": one, "notice_id": p.notice_id}
+                                  for p in prepared for one in dict.fromkeys(p.request.documents)])
     tx.insert(t.delivery, deliveries)
     unit.forget_changes()
     if announced:

@@ -1,7 +1,9 @@
 """What a change of a recipient's account means for deliveries that wait.
 
-Called by operations.recipients in the transaction that records the change; the recipient's row is locked.
+Called by operations.recipients and operations.anonymising in the transaction that records the change; the recipient's row is locked.
 """
+
+from typing import Any
 
 from sqlalchemy import or_, select, update
 
@@ -20,17 +22,26 @@ def on_account_change(tx: Tx, world: World, subject_id: str, state: str) -> None
     `locked`, `closed`: nothing now; dispatch parks an in-site delivery that it meets (`due_at` null, state `pending`).
     `void` (clause 二.1): what waits is cancelled; what a worker holds at this moment is cancelled when it is sealed.
     """
-    theirs = select(t.notice.c.id).where(t.notice.c.subject_id == subject_id, t.notice.c.state.in_(("queued", "in_progress", "served")))
     d = t.delivery.c
     if state == "active":
         tx.execute(update(t.delivery).where(
-            d.notice_id.in_(theirs), d.channel == "in_site", d.state == "pending", d.due_at.is_(None)).values(due_at=tx.now))
+            d.notice_id.in_(_open(subject_id)), d.channel == "in_site", d.state == "pending", d.due_at.is_(None)).values(due_at=tx.now))
     elif state == "void":
-        waiting = tx.execute(select(t.delivery).where(
-            d.notice_id.in_(theirs), d.state == "pending", d.closed.is_(None),
-            or_(d.lease_until.is_(None), d.lease_until < lease_now(tx)))).all()
-        unit = Unit(tx, world, {one.notice_id for one in waiting})
-        for one in waiting:
-            close(unit, one.notice_id, one, "cancelled", "agreement_void")
-        settle(unit)
-        unit.save()
+        cancel_waiting(tx, world, subject_id, "agreement_void")
+
+
+def cancel_waiting(tx: Tx, world: World, subject_id: str, reason: str) -> None:
+    """Cancel the recipient's deliveries that wait. What a worker holds at this moment is cancelled when it is sealed."""
+    d = t.delivery.c
+    waiting = tx.execute(select(t.delivery).where(
+        d.notice_id.in_(_open(subject_id)), d.state == "pending", d.closed.is_(None),
+        or_(d.lease_until.is_(None), d.lease_until < lease_now(tx)))).all()
+    unit = Unit(tx, world, {one.notice_id for one in waiting})
+    for one in waiting:
+        close(unit, one.notice_id, one, "cancelled", reason)
+    settle(unit)
+    unit.save()
+
+
+def _open(subject_id: str) -> Any:
+    return select(t.notice.c.id).where(t.notice.c.subject_id == subject_id, t.notice.c.state.in_(("queued", "in_progress", "served")))

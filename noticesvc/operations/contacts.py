@@ -68,8 +68,10 @@ def replace(tx: Tx, world: World, state: RecipientState, book: Book, asked: Repl
     """Replace the whole set of one recipient; whether anything changed.
 
     Time never runs backwards for a recipient: each change comes at least a microsecond after the one before. Raises
-    Conflict `stale-version` and Unprocessable `backdated-contact`, before anything is changed.
+    Conflict `stale-version` or `anonymised` and Unprocessable `backdated-contact`, before anything is changed.
     """
+    if state.row["anonymised_at"] is not None:
+        raise Conflict("anonymised", "This recipient is being anonymised; a person who registers again comes under a new id.")
     counters = dict(json.loads(state.row["source_versions"]))
     counter = world.vault.index("source", asked.source).hex()
     if asked.source_version is not None and asked.source_version < counters.get(counter, 0):

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from noticesvc.domain.content import Content, from_json
+from noticesvc.domain.identity import is_id
 from noticesvc.errors import Fault, InputError
 from noticesvc.operations.notice_request import NoticeRequest, check_sms
 from noticesvc.operations.world import World
@@ -128,3 +129,12 @@ def keys_of(tx: Tx, world: World, subjects: Collection[str]) -> dict[str, DataKe
     """Data keys by subject; null where destroyed."""
     rows = tx.execute(select(t.recipient.c.subject_id, t.recipient.c.wrapped_key).where(tx.within(t.recipient.c.subject_id, subjects)))
     return {row.subject_id: world.vault.unwrap(row.wrapped_key, f"recipient:{row.subject_id}") if row.wrapped_key else None for row in rows}
+
+
+def keys_of_notices(tx: Tx, world: World, notice_ids: Collection[str]) -> dict[str, DataKey | None]:
+    """Data keys by notice id; null where destroyed."""
+    known = [one for one in notice_ids if is_id(one)]
+    subjects = {row.id: row.subject_id for row in tx.execute(
+        select(t.notice.c.id, t.notice.c.subject_id).where(tx.within(t.notice.c.id, known)))} if known else {}
+    keys = keys_of(tx, world, set(subjects.values())) if subjects else {}
+    return {notice_id: keys.get(subject_id) for notice_id, subject_id in subjects.items()}

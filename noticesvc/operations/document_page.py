@@ -91,7 +91,9 @@ def document(tx: Tx, world: World, token: str, document_id: str) -> tuple[str, b
 def _link(tx: Tx, token: str) -> tuple[str, str] | None:
     if _TOKEN.fullmatch(token) is None:
         return None
-    row = tx.execute(select(t.link).where(t.link.c.token_hash == fingerprint(token.encode()))).one_or_none()
+    row = tx.execute(select(t.link).join(t.notice, t.notice.c.id == t.link.c.notice_id)
+                     .join(t.recipient, t.recipient.c.subject_id == t.notice.c.subject_id)
+                     .where(t.link.c.token_hash == fingerprint(token.encode()), t.recipient.c.anonymised_at.is_(None))).one_or_none()
     return None if row is None else (row.notice_id, row.channel)
 
 

@@ -142,6 +142,7 @@ class Recorder:
         evidence_id = self.unit.tx.new_id()
         members, opened, raw_index = self.members(new, evidence_id, content_matches)
         ref = self.unit.append(new.notice_id, type_, members | dict(more))
+        sealing = self.unit.key(self.unit.notices[new.notice_id]["subject_id"]) is not None
         row = {
             "notice_id": new.notice_id,
             "id": evidence_id,
@@ -168,13 +169,14 @@ class Recorder:
             "fault": new.fault,
             "code": new.code,
             "media_type": new.media_type,
-            "raw_index": raw_index,
+            # Of a recipient who was anonymised only this is kept: that there were raw bytes.
+            "raw_index": raw_index if sealing or raw_index is None else b"",
             **ref.columns,
             "sealed": self.unit.seal(new.notice_id, opened | dict(also or {}), f"evidence:{evidence_id}"),
         }
         self.rows.append(row)
         self.unit.add_evidence(row)
-        if answer and new.provider_reference and new.provider:
+        if answer and sealing and new.provider_reference and new.provider:
             index = self.unit.world.vault.index("provider_reference", f"{new.provider}\0{new.provider_reference}")
             self._references.append({"reference_index": index, "notice_id": new.notice_id, "channel": new.channel, "attempt": new.attempt})
         return evidence_id

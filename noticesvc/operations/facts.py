@@ -33,7 +33,7 @@ def load(tx: Tx, world: World, notices: Sequence[Mapping[str, Any]], keys: Mappi
     past = history.load(tx, ids)
     indexes = _indexes(tx, past.attempts, past.evidence) if keys is not None else {}
     return {row["id"]: _facts(world, row, past, indexes, keys.get(row["subject_id"]) if keys else None,
-                              (contents or {}).get(row["id"], ev.MATCH)) for row in notices}
+                              ev.MATCH if contents is None else contents.get(row["id"])) for row in notices}
 
 
 def of_unit(unit: Unit, ids: Collection[str]) -> dict[str, view.NoticeFacts]:

@@ -37,7 +37,8 @@ class Pulse(NamedTuple):
 
 def subject_of(tx: Tx, world: World, access: Access, recipient_id: str) -> str:
     """The subject id behind an inbox. NotFound for no such recipient; Forbidden for a token of another recipient."""
-    row = tx.execute(select(t.recipient.c.subject_id).where(t.recipient.c.recipient_index == index(world, recipient_id))).one_or_none()
+    row = tx.execute(select(t.recipient.c.subject_id).where(
+        t.recipient.c.recipient_index == index(world, recipient_id), t.recipient.c.anonymised_at.is_(None))).one_or_none()
     if access.inbox_of is not None and (row is None or row.subject_id != access.inbox_of):
         raise Forbidden("This token is for the inbox of another recipient.")
     if row is None:

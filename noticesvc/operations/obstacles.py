@@ -15,7 +15,7 @@ def obstacle(tx: Tx, row: Mapping[str, Any], recipient: Any, channel: str) -> tu
     """
     if recipient.account_state == "void":
         return "cancelled", "agreement_void"
-    if recipient.wrapped_key is None:
+    if recipient.wrapped_key is None or recipient.anonymised_at is not None:
         return "cancelled", "anonymised"
     if row["expires_at"] is not None and row["expires_at"] <= tx.now:
         return "expired", "expires_at"

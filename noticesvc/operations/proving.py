@@ -55,7 +55,7 @@ def read_notice(tx: Tx, world: World, access: Access | None, notice_id: str, rea
 
 def read_contacts(tx: Tx, world: World, access: Access | None, recipient_id: str, at: int | None, reason: str) -> Reading:
     """Record that the proof of a recipient's contacts at an instant (microseconds; null: now) is read. Raises NotFound."""
-    state = recipient_state.one_locked(tx, world, recipient_id)
+    state = recipient_state.one_locked(tx, world, recipient_id, anonymised=True)  # it is kept so long for this
     when = max(tx.now, state.row["changed_at"]) if at is None else at
     members = _members(tx, world, access, bundle.CONTACTS_FORMAT, instant.text(instant.from_micros(when)))
     ref = subjects.append_subject_entry(tx, world, state.subject_id, "proof.read", members, {"reason": reason})

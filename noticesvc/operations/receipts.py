@@ -52,6 +52,13 @@ def store(tx: Tx, world: World, provider: str, kind: str, data: dict[str, Any], 
     return receipt_id
 
 
+def text_of(opened: bytes) -> bytes:
+    """All that a stored receipt says, as bytes to search in: its members, and the bytes that came."""
+    data = json.loads(opened)
+    raw = base64.b64decode(data.pop("raw"))
+    return json.dumps(data, ensure_ascii=False).encode("utf-8", "replace") + b"\n" + raw
+
+
 def due(tx: Tx, world: World, limit: int) -> list[Stored]:
     """Receipts to interpret now; those that another worker interprets are skipped until their turn comes again."""
     rows = tx.execute(select(t.receipt).where(t.receipt.c.due_at <= tx.now).order_by(t.receipt.c.due_at).limit(limit)

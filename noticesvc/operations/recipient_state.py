@@ -67,7 +67,7 @@ def index(world: World, recipient_id: str) -> bytes:
 def find(tx: Tx, world: World, recipient_id: str) -> tuple[dict[str, Any], DataKey]:
     """A recipient's row and key, for reading. Raises NotFound, also for one that was anonymised."""
     row = tx.execute(select(t.recipient).where(t.recipient.c.recipient_index == index(world, recipient_id))).mappings().one_or_none()
-    if row is None or row["wrapped_key"] is None:
+    if row is None or row["wrapped_key"] is None or row["anonymised_at"] is not None:
         raise NotFound("There is no such recipient.")
     return dict(row), world.vault.unwrap(row["wrapped_key"], f"recipient:{row['subject_id']}")
 
@@ -83,10 +83,10 @@ def locked(tx: Tx, world: World, recipient_ids: Collection[str]) -> dict[str, Re
         dict(row), world.vault.unwrap(row["wrapped_key"], f"recipient:{row['subject_id']}")) for row in rows}
 
 
-def one_locked(tx: Tx, world: World, recipient_id: str) -> RecipientState:
-    """One known recipient, locked. Raises NotFound."""
+def one_locked(tx: Tx, world: World, recipient_id: str, *, anonymised: bool = False) -> RecipientState:
+    """One known recipient, locked. Raises NotFound, unless `anonymised` also for one whose anonymisation was asked for."""
     found = locked(tx, world, (recipient_id,))
-    if not found:
+    if not found or (not anonymised and found[recipient_id].row["anonymised_at"] is not None):
         raise NotFound("There is no such recipient.")
     return found[recipient_id]
 

@@ -24,7 +24,7 @@ from noticesvc.proof import openings
 from noticesvc.proof.openings import unpack
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
-from noticesvc.vault import fingerprint
+from noticesvc.vault import DataKey, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Sealed:
     locale: str | None
     link_token: str | None
     content_sha256: str
+    key: DataKey  # the recipient's: what the journal keeps is sealed under it
 
     @property
     def reference(self) -> str:
@@ -209,7 +210,7 @@ def _intend(
         Sealed(
             notice_id=row["id"], channel=one.channel, delivery_id=one.id, subject_id=row["subject_id"], number=number, provider=provider,
             contact_id=contact["id"], address=address, confirmation=contact["confirmation"], carries=one.carries, content=content,
-            category=row["category"], intended_at=tx.now, locale=recipient.locale, link_token=token, content_sha256=sha256,
+            category=row["category"], intended_at=tx.now, locale=recipient.locale, link_token=token, content_sha256=sha256, key=key,
         )
     )
 

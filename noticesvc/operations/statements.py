@@ -71,6 +71,7 @@ def state(tx: Tx, world: World, access: Access, notice_id: str, stated: Statemen
             refers_to=stated.refers_to if stated.refers_to is not None and is_id(stated.refers_to) else None),
         committed | {"key_id": access.key_id, "document_ids": list(stated.document_ids)}, also=also, content_matches=None)
     recorder.save()
+    tx.insert_new(t.notice_document, [{"document_id": one, "notice_id": notice_id} for one in dict.fromkeys(stated.document_ids)])
     settle(unit)
     unit.save()
     shown = notice_reading.one(tx, world, notice_id)

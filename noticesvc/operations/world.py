@@ -25,3 +25,4 @@ class World:
     sandbox: bool
     events_enabled: bool = False
     quiet: QuietHours | None = None
+    retention_days: int = 1095  # between the request to anonymise and destruction

@@ -82,6 +82,9 @@ ENTRY_TYPES: Final[Mapping[str, EntryType]] = {
     "acceptance.recorded": EntryType("subject", {"acceptance_id": ID, "accepted_at": TIME},
                                      ("agreement", "version", "document_sha256", "presentation")),
     "preferences.recorded": EntryType("subject", {"refuse_commercial": many(CHANNEL)}),
+    # From `anonymisation.requested` on nothing is processed; a hold forbids destruction until it is set to false again.
+    "anonymisation.requested": EntryType("subject", {"shred_at": TIME, "key_id": null(ID)}, ("reason",)),
+    "hold.set": EntryType("subject", {"held": BOOL, "key_id": null(ID)}, ("reason",)),
     # Written in the transaction that destroys the recipient's key; `destroyed` of a bundle names it.
     "recipient.anonymised": EntryType("subject", {}),
     # shared

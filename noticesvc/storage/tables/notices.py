@@ -26,6 +26,13 @@ document = Table(
     Index(None, "sha256"),  # contents name their documents by hash
 )
 
+notice_document = Table(  # which notices carry a document: it is destroyed with the last recipient who was sent it
+    "notice_document", metadata,
+    Column("document_id", Id, primary_key=True),
+    Column("notice_id", Id, primary_key=True),
+    Index(None, "notice_id"),
+)
+
 content = Table(  # what notices say; `subject_id` null: shared by many, sealed under the system key
     "content", metadata,
     Column("id", Id, primary_key=True),

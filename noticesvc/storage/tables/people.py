@@ -1,6 +1,6 @@
 """Keys, recipients and what is recorded about them."""
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text, text
 
 from noticesvc.storage.tables.base import Id, Micros, entry_columns, metadata
 
@@ -36,7 +36,12 @@ recipient = Table(
     Column("changed_at", Micros, nullable=False),  # last contact change; intervals of effect never run backwards
     Column("subject_seq", Integer, nullable=False),
     Column("acceptance_id", Id),  # the latest acceptance
+    Column("anonymised_at", Micros),  # when it was asked for: from then on nothing is processed
+    Column("shred_at", Micros),  # from when plaintext and salts may be destroyed; `wrapped_key` is null once they were
+    Column("held_at", Micros),  # since when a legal hold forbids destruction
     *entry_columns(),
+    Index("ix_recipient_shred", "shred_at", postgresql_where=text("shred_at is not null and wrapped_key is not null"),
+          sqlite_where=text("shred_at is not null and wrapped_key is not null")),
 )
 
 contact = Table(
