@@ -19,6 +19,7 @@ _RECEIPTS, _ANNOUNCEMENTS = 200, 200
 _SANDBOX_POLL_S, _HORIZON_POLL_S, _UPKEEP_POLL_S = 0.1, 1.0, 600.0
 _ANNOUNCEMENT_POLL_S = 0.5
 _ERASURE_POLL_S = 1.0
+_UNREAD_FOR = 600_000_000  # microseconds until a receipt of a provider that is configured no more is looked at again
 
 
 class Housekeeping:
@@ -52,7 +53,10 @@ class Housekeeping:
 
     async def _receipts(self) -> bool:
         found = await self._database.write(receipts.due, self._world, _RECEIPTS)
-        batch = [(stored, self._interpret(stored)) for stored in found]
+        unread = [stored.id for stored in found if stored.provider not in self._providers]
+        if unread:
+            await self._database.write(receipts.postpone, unread, _UNREAD_FOR)
+        batch = [(stored, self._interpret(stored)) for stored in found if stored.provider in self._providers]
         try:
             if batch:
                 await self._database.write(receipts.apply_all, self._world, batch)
@@ -66,10 +70,8 @@ class Housekeeping:
         return len(found) == _RECEIPTS
 
     def _interpret(self, stored: receipts.Stored) -> Sequence[Receipt]:
-        """What the provider reads in it; a provider that is configured no more, or fails, reads nothing, and the bytes stay."""
-        provider = self._providers.get(stored.provider)
-        if provider is None:
-            return ()
+        """What its provider reads in it; a provider that fails reads nothing, and the bytes stay."""
+        provider = self._providers[stored.provider]
         try:
             if stored.kind == "callback":
                 data = stored.data

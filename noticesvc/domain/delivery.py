@@ -52,12 +52,15 @@ def may_follow(before: str, after: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the evidence of one attempt amounts to, strikes and rebuttals applied: arrived, taken, struck for good."""
+    """What the evidence of one attempt amounts to, strikes and rebuttals applied: arrived, taken, struck for good, or said by the
+    provider not to have been taken this time (`refused`).
+    """
 
     arrived: bool = False
     taken: bool = False
     struck: bool = False
     no_receipt: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,15 @@ def standings(items: Iterable[Evidence], weighed: Weighed, content_sha256: str) 
     items = list(items)
     if any(i.carries == "pointer" or not i.contact_in_effect or i.content_sha256 not in (None, content_sha256) for i in items):
         weighed = weigh((replace(i, carries="full", contact_in_effect=True, content_sha256=None) for i in items), content_sha256)
-    silent = {(i.delivery_id, i.attempt) for i in weighed.sifted.left if i.kind == "no_receipt" and i.id not in weighed.sifted.void}
+    told: dict[str, set[tuple[str, int]]] = {"no_receipt": set(), "failed_temporary": set()}
+    for i in weighed.sifted.left:
+        if i.kind in told and i.id not in weighed.sifted.void:
+            told[i.kind].add((i.delivery_id, i.attempt))
     found = {}
     for attempt in weighed.attempts:
         key = (attempt.delivery_id, attempt.number)
         found[key] = Standing(earliest(_ARRIVED, attempt) is not None, earliest(_TAKEN, attempt) is not None,
-                              bool(attempt.strikes) and not attempt.high, key in silent)
+                              bool(attempt.strikes) and not attempt.high, key in told["no_receipt"], key in told["failed_temporary"])
     return found
 
 
@@ -96,7 +102,8 @@ def state(last: Last | None, closed: str | None) -> State:
     2. A strike that stands: failed.
     3. Taken: sent, or expired when no receipt came in time or it was closed so.
     4. Closed: as it was closed.
-    5. In flight: claimed. Unknown outcome: unknown. Else pending, which also is what a temporary failure leaves.
+    5. In flight: claimed. Unknown outcome: unknown, unless a receipt says that it was not taken. Else pending, which also is
+       what a temporary failure leaves.
     """
     if last is not None:
         if last.standing.arrived:
@@ -113,4 +120,4 @@ def state(last: Last | None, closed: str | None) -> State:
         return "pending"
     if last.outcome is None:
         return "claimed"
-    return "unknown" if last.outcome == "unknown" else "pending"
+    return "unknown" if last.outcome == "unknown" and not last.standing.refused else "pending"

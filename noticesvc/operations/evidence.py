@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from noticesvc.domain import instant
 from noticesvc.domain.evidence import Evidence
+from noticesvc.operations import orphans
 from noticesvc.operations.unit import Unit
 from noticesvc.proof import openings
 from noticesvc.storage import tables as t
@@ -188,16 +188,7 @@ class Recorder:
         if self._references:
             insert = postgresql.insert(t.provider_reference) if tx.postgresql else sqlite.insert(t.provider_reference)
             tx.execute(insert.on_conflict_do_nothing(), self._references)
-            woken = tx.execute(
-                update(t.receipt)
-                .where(
-                    tx.within(t.receipt.c.reference_index, [r["reference_index"] for r in self._references]), t.receipt.c.state == "orphan"
-                )
-                .values(state="new", due_at=tx.now)
-                .returning(t.receipt.c.id)
-            )
-            if woken.all():
-                tx.wake("receipts")  # they came before the attempt that they speak of was known
+            orphans.wake(tx, [r["reference_index"] for r in self._references])
         self.rows, self._references = [], []
 
     def _same_raw(self, notice_id: str, raw_index: bytes, evidence_id: str) -> str | None:

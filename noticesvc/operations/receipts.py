@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy import select, update
 
 from noticesvc.domain.identity import is_id
-from noticesvc.operations import contents
+from noticesvc.operations import contents, orphans
 from noticesvc.operations.evidence import NewEvidence, Recorder, open_word
+from noticesvc.operations.plausible import plausible
 from noticesvc.operations.settle import settle
 from noticesvc.operations.unit import Unit
 from noticesvc.operations.world import World
@@ -23,7 +24,7 @@ from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
 _IN_HAND = 15_000_000  # microseconds for interpreting what `due` gave out
-_ORPHAN_FOR = 86_400_000_000 * 90  # an orphan is kept and tried for 90 days
+_AGAIN_AFTER = (30_000_000, 600_000_000, 86_400_000_000)  # microseconds; later only an answer that brings the reference wakes it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,13 @@ def text_of(opened: bytes) -> bytes:
     data = json.loads(opened)
     raw = base64.b64decode(data.pop("raw"))
     return json.dumps(data, ensure_ascii=False).encode("utf-8", "replace") + b"\n" + raw
+
+
+def postpone(tx: Tx, receipt_ids: Sequence[str], microseconds: int) -> None:
+    """Leave receipts for later that nobody here can read: perhaps another process can, or this one after a change of settings."""
+    if receipt_ids:
+        tx.execute(update(t.receipt).where(tx.within(t.receipt.c.id, receipt_ids), t.receipt.c.due_at.is_not(None))
+                   .values(due_at=tx.now + microseconds))
 
 
 def due(tx: Tx, world: World, limit: int) -> list[Stored]:
@@ -93,35 +101,43 @@ def apply_all(tx: Tx, world: World, batch: Sequence[Read]) -> None:
     """Record what providers read from stored receipts. Applied once: a receipt that is done changes nothing.
 
     1. Lock the receipts: two workers may have one in hand, and the slower one must see that it is done.
-    2. Find the attempts they speak of; those that nobody knows yet make orphans.
+    2. Find the attempts they speak of, of a body that was read before only for what waited; those that nobody knows yet wait.
     3. Record, derive, and mark them as done.
     """
     waiting = {row.id for row in tx.rows(t.receipt, "id", [stored.id for stored, _ in batch], "id", lock=True) if row.due_at is not None}
-    batch = [(stored, receipts) for stored, receipts in batch if stored.id in waiting]
+    batch = [(stored, [plausible(receipt) for receipt in receipts]) for stored, receipts in batch if stored.id in waiting]
     known = _known(tx, world, batch)
-    places = [(stored, receipt, _place(world, known, stored, receipt)) for stored, receipts in batch for receipt in receipts]
-    unit = Unit(tx, world, {place[0] for _, _, found in places for place in found})
+    left = orphans.waiting(tx, [stored.id for stored, _ in batch])
+    places = [(stored, position, receipt, _place(world, known, stored, receipt)) for stored, receipts in batch
+              for position, receipt in enumerate(receipts) if position in left.get(stored.id, {position})]
+    unit = Unit(tx, world, {place[0] for *_, found in places for place in found})
     recorder = Recorder(unit)
     hashes = contents.hashes(tx, world, unit.notices.values(), {n["subject_id"]: unit.key(n["subject_id"]) for n in unit.notices.values()})
-    orphans: dict[str, bytes] = {}
-    for stored, receipt, candidates in places:
+    wait: dict[str, dict[int, bytes]] = {}
+    for stored, position, receipt, candidates in places:
         if not _record(unit, recorder, stored, receipt, candidates, hashes):
-            orphans.setdefault(stored.id, _orphan_index(world, stored.provider, receipt))
+            wait.setdefault(stored.id, {})[position] = _orphan_index(world, stored.provider, receipt)
     recorder.save()
     settle(unit)
     unit.save()
+    orphans.replace(tx, list(left), wait)
     done: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     for stored, receipts in batch:
-        wait = stored.id in orphans and tx.now - stored.received_at < _ORPHAN_FOR
-        row = {"id": stored.id, "due_at": None, "state": "orphan" if wait else "applied",
-               "reference_index": orphans.get(stored.id) if wait else None}
-        if wait or not receipts:
+        row = {"id": stored.id, "due_at": _look_again(tx, stored) if stored.id in wait else None,
+               "state": "orphan" if stored.id in wait else "applied"}
+        if stored.id in wait or not receipts:
             kept.append(row)
         else:
             done.append(row | {"sealed": None})  # the bytes now stand with the evidence, under the recipient's own key
     tx.update(t.receipt, ("id",), done)
     tx.update(t.receipt, ("id",), kept)
+
+
+def _look_again(tx: Tx, stored: Stored) -> int | None:
+    """When to look again for an attempt that is not known: its answer may be in a transaction that neither saw this one nor was seen."""
+    age = tx.now - stored.received_at
+    return next((tx.now + wait for wait in _AGAIN_AFTER if age < wait), None)
 
 
 def _known(tx: Tx, world: World, batch: Sequence[Read]) -> dict[bytes, list[Place]]:

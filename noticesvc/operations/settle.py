@@ -104,7 +104,7 @@ def _deliveries(unit: Unit, rows: list[dict[str, Any]], known: dict[str, view.No
             state = weighing.states[one.id]
             # `claimed` is only shown: the stored row stays claimable state, with its lease.
             kept = "pending" if state == "claimed" else state
-            due = _due(row, one, kept, known[row["id"]])
+            due = _due(row, one, kept, known[row["id"]], unit.tx.now)
             if kept in delivery.FINISHED and kept != "delivered" and one.state not in delivery.FINISHED:
                 failed.add(one.id)
             if (kept, due) != (one.state, one.due_at):
@@ -114,7 +114,7 @@ def _deliveries(unit: Unit, rows: list[dict[str, Any]], known: dict[str, view.No
     return again
 
 
-def _due(row: dict[str, Any], one: Any, state: str, known: view.NoticeFacts) -> int | None:
+def _due(row: dict[str, Any], one: Any, state: str, known: view.NoticeFacts, now: int) -> int | None:
     """When a delivery in this state needs somebody: the horizon of a sent one, the set time of a waiting one."""
     if state in delivery.FINISHED:
         return None
@@ -128,6 +128,8 @@ def _due(row: dict[str, Any], one: Any, state: str, known: view.NoticeFacts) -> 
     if state == "pending" and (one.state == "sent" or one.state in delivery.FINISHED):
         return None  # what it had was rebutted: nothing is sent again by itself
     due: int | None = one.due_at
+    if state == "pending" and one.state == "unknown" and due is not None:
+        return min(due, now)  # a receipt says that it was not taken
     return due
 
 

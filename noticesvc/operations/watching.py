@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, func, not_, select
 from noticesvc.domain.delivery import HORIZON
 from noticesvc.storage import ledger
 from noticesvc.storage import tables as t
-from noticesvc.storage.audit import PARKED
+from noticesvc.storage.audit import parked
 from noticesvc.storage.tables.notices import WITHOUT_TIME
 from noticesvc.storage.transaction import Tx
 
@@ -55,7 +55,7 @@ def look(tx: Tx) -> Figures:
         unknown=_count(tx, t.delivery, t.delivery.c.state == "unknown", t.delivery.c.due_at.is_not(None)),
         late_receipts=_late(tx),
         receipts=_waiting(tx, t.receipt, r.due_at, r.state == "new"),
-        orphans=_count(tx, t.receipt, r.state == "orphan", r.reference_index.is_not(None)),
+        orphans=_count(tx, t.receipt_waiting),
         events=_waiting(tx, t.outgoing_event, e.due_at),
         ledger=Waiting(_count(tx, t.ledger_pending), _seconds(tx, ledger.oldest_pending(tx))),
         checkpoint_size=latest.size if latest else 0,
@@ -68,8 +68,7 @@ def unowned(tx: Tx) -> tuple[tuple[str, str], ...]:
     """Deliveries that are not finished, wait for no time, and are neither leased nor parked: they were dropped. The first few."""
     d = t.delivery.c
     found = tx.execute(
-        select(d.notice_id, d.channel).where(WITHOUT_TIME, d.lease_owner.is_(None), not_((d.state == "pending") & d.channel.in_(PARKED)))
-        .limit(_SHOWN))
+        select(d.notice_id, d.channel).where(WITHOUT_TIME, d.lease_owner.is_(None), not_(parked())).limit(_SHOWN))
     return tuple((row.notice_id, row.channel) for row in found)
 
 

@@ -48,18 +48,22 @@ def _bare(tx: Tx, column: Column[Any]) -> ColumnElement[Any]:
     return cast(column, Text) if tx.postgresql else type_coerce(column, Text)
 
 
+def parked() -> ColumnElement[bool]:
+    """A delivery that rightly waits for no time, because people or accounts decide: the account is not active, a letter is on its
+    way, or what was taken was rebutted, and nothing is sent again by itself.
+    """
+    d, e = t.delivery.c, t.evidence.c
+    rebutted = and_(d.attempts > 0, exists().where(e.notice_id == d.notice_id, e.kind == "rebutted"))
+    return or_(and_(d.state == "pending", or_(d.channel.in_(PARKED), rebutted)), and_(d.state == "sent", d.channel == "postal"))
+
+
 def unowned(tx: Tx) -> Iterator[tuple[str, str]]:
     """Notices that are neither finished nor in anybody's care, with the channel that is stuck (empty: no delivery at all).
 
-    In somebody's care is a delivery that is due at some time, is leased, or is parked where people or accounts decide: what was
-    taken was rebutted, and nothing is sent again by itself; or a letter is on its way.
+    In somebody's care is a delivery that is due at some time, is leased, or is parked.
     """
     d = t.delivery.c
-    parked = and_(d.state == "pending", d.channel.in_(PARKED))
-    e = t.evidence.c
-    rebutted = and_(d.state == "pending", d.attempts > 0, exists().where(e.notice_id == d.notice_id, e.kind == "rebutted"))
-    letter = and_(d.state == "sent", d.channel == "postal")
-    cared_for = or_(d.due_at.is_not(None), d.lease_owner.is_not(None), parked, rebutted, letter)
+    cared_for = or_(d.due_at.is_not(None), d.lease_owner.is_not(None), parked())
     stuck = select(d.notice_id, d.channel).where(d.state.not_in(FINISHED), not_(cared_for))
     for rows in _pages(tx, stuck, t.delivery):
         yield from ((row.notice_id, row.channel) for row in rows)

@@ -8,7 +8,7 @@ UUIDv7 that leads their key; the other keys contain it, so that a key look-up to
 """
 
 from noticesvc.storage.tables.base import FILLFACTOR, PARTITIONED, Id, metadata
-from noticesvc.storage.tables.flows import outgoing_event, receipt, sandbox_message, sandbox_receipt
+from noticesvc.storage.tables.flows import outgoing_event, receipt, receipt_waiting, sandbox_message, sandbox_receipt
 from noticesvc.storage.tables.ledger import (
     ledger_bundle,
     ledger_checkpoint,
@@ -67,6 +67,7 @@ __all__ = [
     "outgoing_event",
     "provider_reference",
     "receipt",
+    "receipt_waiting",
     "recipient",
     "sandbox_message",
     "sandbox_receipt",

@@ -1,6 +1,6 @@
 """What passes through: receipts in, events out, and what the sandbox keeps."""
 
-from sqlalchemy import Column, Index, LargeBinary, SmallInteger, Table, Text, text
+from sqlalchemy import Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, text
 
 from noticesvc.storage.tables.base import Id, Micros, metadata
 
@@ -12,10 +12,17 @@ receipt = Table(  # raw bytes, committed before anybody interprets them
     Column("due_at", Micros),  # when to interpret (again); null: done
     Column("state", Text, nullable=False),  # new | orphan | applied | refused
     Column("sealed", LargeBinary),  # the request, under the system key; emptied when applied
-    Column("reference_index", LargeBinary),  # of an orphan
+    Column("reference_index", LargeBinary),  # written by versions before receipt_waiting
     Index("ix_receipt_due", "due_at", postgresql_where=text("due_at is not null"), sqlite_where=text("due_at is not null")),
     Index("ix_receipt_orphan", "reference_index", postgresql_where=text("reference_index is not null"),
           sqlite_where=text("reference_index is not null")),
+)
+
+receipt_waiting = Table(  # receipts in a stored body that speak of an attempt nobody knows yet
+    "receipt_waiting", metadata,
+    Column("receipt_id", Id, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("reference_index", LargeBinary, nullable=False, index=True),
 )
 
 outgoing_event = Table(
