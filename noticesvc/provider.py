@@ -8,13 +8,14 @@ open. A provider must not repeat a request by itself: every call that may have r
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from noticesvc.errors import ConfigurationError, ProviderError
 
 __all__ = [
-    "Callback", "CallbackAnswer", "ConfigurationError", "Message", "OutcomeUnknown", "PermanentFailure", "Provider",
-    "ProviderContext", "ProviderError", "Receipt", "Rejected", "Submission", "TemporaryFailure",
+    "Callback", "CallbackAnswer", "ConfigurationError", "Inquiry", "InquiryAnswer", "Message", "OutcomeUnknown", "PermanentFailure",
+    "Provider", "ProviderContext", "ProviderError", "ProviderUnavailable", "Receipt", "Rejected", "Submission", "TemporaryFailure",
 ]
 
 Taken = Literal["submitted", "relayed", "arrived"]
@@ -30,6 +31,8 @@ class Message:
     message with CRLF line ends (never a bare CR or LF); for SMS `text` is the complete text. `callback_url` is where this
     provider's receipts for this attempt may be sent, null where the service has no public address; it carries an HMAC
     token bound to the attempt. `commercial` is true only for notices that may be refused (List-Unsubscribe belongs there).
+    `template` is the name of our template that it was made from, or null; `template_params` are its parameters and, where the
+    text carries a link, `link` (the whole address) and `link_token` (its last part), for vendors that fill in their own template.
     """
 
     reference: str
@@ -78,9 +81,15 @@ class _Refusal(ProviderError):
 
 
 class TemporaryFailure(_Refusal):
-    """The message was certainly not taken, and trying again later may help (4xx, busy, no connection)."""
+    """The message was certainly not taken, and this provider may take it later: the recipient's side is busy, greylists, is full."""
 
     outcome = "failed_temporary"
+
+
+class ProviderUnavailable(TemporaryFailure):
+    """The message was certainly not taken, and the trouble is this way out, not the message: no connection, throttled, our
+    credentials or balance, no vendor template. Another provider of the channel is tried at once, this one later.
+    """
 
 
 class PermanentFailure(_Refusal):
@@ -108,7 +117,8 @@ class Receipt:
     `kind` is an evidence kind (`relayed` `arrived` `failed_temporary` `failed_permanent` `rejected` `expired` …) or
     `unmapped` for a code no table knows. It is matched by `reference` (ours) where known, else by `provider_reference`.
     `authenticated_by` names how it was authenticated (`hmac-token`, `dsn-own-relay`, `query`, …) or is null: then it is
-    stored and has no effect on service.
+    stored and has no effect on service. `raw` is the part of the bytes that speaks of this receipt, where the whole speaks of
+    several recipients (a batch): it becomes the evidence, so that nobody's proof holds what was said of others.
 
     Mail says more about itself, and the service holds it against the attempt's own address before it believes anything:
     `return_tokens` are words that may be tokens of ours, `final_recipient` the address that a reporting system tried,
@@ -132,22 +142,65 @@ class Receipt:
     final_recipient: str | None = None
     sender: str | None = None
     aligned_domain: str | None = None
+    raw: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inquiry:
+    """A question to a provider: what became of the attempt that we made under `reference`?
+
+    `to` is its number or mailbox, `provider_reference` the provider's own id where it told us one, `attempted_at` (aware) when
+    we were about to call, `asked_at` now.
+    """
+
+    reference: str
+    message_id: str
+    channel: str
+    to: str
+    provider_reference: str | None
+    attempted_at: datetime
+    asked_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InquiryAnswer:
+    """What a provider answered an Inquiry: the bytes, and the receipts in them (none: nothing new).
+
+    `never_taken` only where the provider says for certain that it has no such message: then it may be sent again at once.
+    """
+
+    raw: bytes
+    media_type: str
+    receipts: Sequence[Receipt] = ()
+    never_taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """One HTTP request that arrived at /v1/providers/{name}/callbacks, as it came."""
+    """One HTTP request that arrived at /v1/providers/{name}/callbacks, as it came.
+
+    Our tokens are checked before a provider sees it: `reference` is set only if the address carried the valid token that we
+    made for that attempt, `ours` if it carried a valid token at all: the attempt's, or the one of the address that
+    `noticesvc providers` prints for registering with a vendor. `url` is the whole address as the outside called it, for
+    vendors that sign it.
+    """
 
     method: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
-    reference: str | None = None  # set only when the request carried our valid token for that attempt
+    reference: str | None = None
+    ours: bool = False
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackAnswer:
-    """What a provider made of a callback: how to answer it, and the receipts in it. 401 means: bad signature, no effect."""
+    """What a provider made of a callback: how to answer it, and the receipts in it.
+
+    401 means: not authenticated. It is kept and has no effect; but where the receipts name attempts of this provider and it can
+    be asked (`query`), it is asked about them at once, and its answer counts.
+    """
 
     status: int
     body: bytes = b""
@@ -192,6 +245,8 @@ class Provider(Protocol):
     Settings: ClassVar[Any]
     max_retry_s: float | None  # upper bound on the retry delay of deliveries through this provider (the sandbox: 2 s)
     from_address: str  # the sender address that rendering writes into messages; empty where the channel has none
+    can_be_asked: bool  # whether `query` may know something; then it is asked about attempts whose receipts do not come
+    templates: frozenset[str] | None  # names of our templates that it can send; null: any text, and there is no mapping
 
     @classmethod
     def configure(cls, name: str, channel: str, timeout_s: float, settings: Any) -> "Provider":
@@ -203,12 +258,16 @@ class Provider(Protocol):
     async def submit(self, message: Message) -> Submission:
         """Hand over one message, within timeout_s in all.
 
-        Returns a Submission, or raises TemporaryFailure, PermanentFailure, Rejected or OutcomeUnknown. Any other exception
-        is treated as OutcomeUnknown and reported as a fault of the provider.
+        Returns a Submission, or raises TemporaryFailure, ProviderUnavailable, PermanentFailure, Rejected or OutcomeUnknown.
+        Any other exception is treated as OutcomeUnknown and reported as a fault of the provider.
         """
 
-    async def query(self, message: Message) -> Sequence[Receipt] | None:
-        """Ask what became of `message.reference`; null where this provider cannot be asked. An empty answer says: never taken."""
+    async def query(self, inquiry: Inquiry) -> InquiryAnswer | None:
+        """Ask what became of an attempt; null where this provider cannot be asked, or not about this one.
+
+        Receipts need no `reference` and no `authenticated_by`: the service fills in the attempt and `query`. What it raises
+        means that there was no answer; it is asked again later.
+        """
 
     def parse_callback(self, callback: Callback) -> CallbackAnswer:
         """Verify and translate a callback, its own way. Pure; never raises for hostile input (answers 400 or 401)."""

@@ -15,10 +15,10 @@ The answer to a submission:
 | HTTP     | text                                  | means                                                            |
 |----------|---------------------------------------|------------------------------------------------------------------|
 | 2xx      | `0: Accepted…`, `3: Queued…`, `Sent.` | submitted                                                        |
-| 403      | `Authorization failed…`               | TemporaryFailure: our credentials, not the number; nothing taken |
-| 401 404 429 | any                                | TemporaryFailure: wrong settings or too fast; nothing taken      |
+| 403      | `Authorization failed…`               | ProviderUnavailable: our credentials, not the number             |
+| 401 404 429 | any                                | ProviderUnavailable: wrong settings or too fast; nothing taken   |
 | 4xx      | any other (`Not routable…`)           | Rejected                                                         |
-| 503      | `Temporal failure…`                   | TemporaryFailure: the bearerbox refused it with these words      |
+| 503      | `Temporal failure…`                   | ProviderUnavailable: the bearerbox refused it with these words   |
 | else     |                                       | OutcomeUnknown                                                   |
 
 A delivery report means what the carrier's state in its text means (providers.shared.smpp_receipt); without one,
@@ -39,14 +39,16 @@ from noticesvc.provider import (
     Callback,
     CallbackAnswer,
     ConfigurationError,
+    Inquiry,
+    InquiryAnswer,
     Message,
     OutcomeUnknown,
     ProviderContext,
     ProviderError,
+    ProviderUnavailable,
     Receipt,
     Rejected,
     Submission,
-    TemporaryFailure,
 )
 from providers.shared.smpp_receipt import read_state
 from providers.shared.sms_parts import SplitText, TooManyParts, concatenation_header, split
@@ -82,6 +84,8 @@ class Kannel:
     channels: ClassVar[frozenset[str]] = frozenset({"sms"})
     Settings: ClassVar[type[KannelSettings]] = KannelSettings
     max_retry_s: float | None = None
+    can_be_asked = False
+    templates: frozenset[str] | None = None
 
     def __init__(self, timeout_s: float, settings: KannelSettings) -> None:
         self.from_address = settings.from_address
@@ -132,7 +136,7 @@ class Kannel:
             raise OutcomeUnknown("The SMS gateway took some parts of the message and not all.", raw=raw) from None
         return Submission("submitted", b"\n".join(answers), code=_leading_code(answers[-1]), parts=len(text.parts))
 
-    async def query(self, message: Message) -> Sequence[Receipt] | None:
+    async def query(self, inquiry: Inquiry) -> InquiryAnswer | None:
         """Return null: Kannel cannot be asked what became of a message."""
         return None
 
@@ -168,7 +172,7 @@ class Kannel:
                 status, body = response.status, await _read(response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             # no connection, so no request; from None here and below: aiohttp's texts hold headers, and so the password
-            raise TemporaryFailure("The SMS gateway cannot be reached; check its url if this lasts.") from None
+            raise ProviderUnavailable("The SMS gateway cannot be reached; check its url if this lasts.") from None
         except (aiohttp.ClientError, OSError, ValueError, UnicodeError):
             raise OutcomeUnknown("The SMS gateway broke off or answered with something that is no HTTP.") from None
         _require_taken(status, body)
@@ -221,12 +225,12 @@ def _require_taken(status: int, body: bytes) -> None:
     if 200 <= status < 300 and text.startswith(("0:", "3:", "Sent.")):
         return
     if status in {401, 404, 429} or (status == 403 and text.startswith("Authorization failed")):
-        raise TemporaryFailure("The SMS gateway did not let us in; check url, username and password of this provider.",
-                               raw=body, code=code)
+        raise ProviderUnavailable("The SMS gateway did not let us in; check url, username and password of this provider.",
+                                  raw=body, code=code)
     if 400 <= status < 500:
         raise Rejected("The SMS gateway refused the message for good.", raw=body, code=code)
     if status == 503 and text.startswith("Temporal failure"):
-        raise TemporaryFailure("The SMS gateway refused the message for now.", raw=body, code=code)
+        raise ProviderUnavailable("The SMS gateway refused the message for now.", raw=body, code=code)
     raise OutcomeUnknown("The SMS gateway answered with something that does not say whether it took the message.",
                          raw=body, code=code)
 

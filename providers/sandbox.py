@@ -26,6 +26,8 @@ from noticesvc.provider import (
     Callback,
     CallbackAnswer,
     ConfigurationError,
+    Inquiry,
+    InquiryAnswer,
     Message,
     OutcomeUnknown,
     ProviderContext,
@@ -65,6 +67,8 @@ class Sandbox:
     channels: ClassVar[frozenset[str]] = frozenset({"email", "sms"})
     Settings: ClassVar[type[SandboxSettings]] = SandboxSettings
     max_retry_s: float | None = 2.0
+    can_be_asked = False  # it may be asked about what is unknown, but its receipts never get lost
+    templates: frozenset[str] | None = None
 
     def __init__(self, channel: str, timeout_s: float, settings: SandboxSettings) -> None:
         self.from_address = settings.from_address or (f"notices@{HOST}" if channel == "email" else "")
@@ -100,14 +104,14 @@ class Sandbox:
         reference = reply.raw.rpartition(b" ")[2].strip().decode("ascii", "replace")
         return Submission("arrived", reply.raw, code=reply.shown_code, provider_reference=reference)
 
-    async def query(self, message: Message) -> Sequence[Receipt] | None:
+    async def query(self, inquiry: Inquiry) -> InquiryAnswer | None:
         """Tell what was taken under this reference: by this process or another, before a crash or after."""
         if self._context is None:
             return None
-        if not await self._context.recall(message.reference):
-            return ()
+        if not await self._context.recall(inquiry.reference):
+            return InquiryAnswer(b'{"known": false}', _ANSWER, never_taken=True)
         kind = "arrived" if self._channel == "email" else "submitted"
-        return (Receipt(kind, reference=message.reference, source="query", authenticated_by="query"),)
+        return InquiryAnswer(b'{"known": true}', _ANSWER, (Receipt(kind, source="query"),))
 
     def parse_callback(self, callback: Callback) -> CallbackAnswer:
         """Answer 404: the sandbox sends its receipts from within."""

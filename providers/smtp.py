@@ -11,7 +11,19 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noticesvc.provider import Callback, CallbackAnswer, ConfigurationError, Message, ProviderContext, Receipt, Rejected, Submission, Taken
+from noticesvc.provider import (
+    Callback,
+    CallbackAnswer,
+    ConfigurationError,
+    Inquiry,
+    InquiryAnswer,
+    Message,
+    ProviderContext,
+    Receipt,
+    Rejected,
+    Submission,
+    Taken,
+)
 from providers.shared.mail_reading import receipts_in
 from providers.shared.smtp_conversation import Conversation, Envelope, Reply, Route
 from providers.shared.smtp_envelope import wire_address
@@ -49,6 +61,8 @@ class Smtp:
     channels: ClassVar[frozenset[str]] = frozenset({"email"})
     Settings: ClassVar[type[SmtpSettings]] = SmtpSettings
     max_retry_s: float | None = None
+    can_be_asked = False
+    templates: frozenset[str] | None = None
 
     def __init__(self, name: str, timeout_s: float, settings: SmtpSettings) -> None:
         self.name = name
@@ -97,7 +111,7 @@ class Smtp:
         reply = await self._conversation.deliver(envelope, message.mime, self._timeout_s)
         return submission_of(reply, _OUTCOMES[self._settings.host_is])
 
-    async def query(self, message: Message) -> Sequence[Receipt] | None:
+    async def query(self, inquiry: Inquiry) -> InquiryAnswer | None:
         """Return null: SMTP has no way to ask what became of a message."""
         return None
 

@@ -6,6 +6,7 @@ bound to its attempt. What was refused is kept too, and has no effect.
 
 import hmac
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -15,8 +16,10 @@ from noticesvc.api import wire
 from noticesvc.api.context import Call
 from noticesvc.api.endpoint import Endpoint
 from noticesvc.errors import InputError, NotFound
-from noticesvc.operations import receipts
-from noticesvc.provider import Callback
+from noticesvc.operations import inquiries, receipts
+from noticesvc.operations.world import World
+from noticesvc.provider import Callback, Receipt
+from noticesvc.storage.transaction import Tx
 
 _LONGEST_QUERY = 16 << 10
 _MOST_MEMBERS = 200
@@ -40,22 +43,42 @@ async def take(call: Call) -> Response:
     query = _members(query_bytes)
     token, reference = query.pop("token", None), query.get("reference")
     headers = {key: value for key, value in request.headers.items() if _KEPT_HEADERS.fullmatch(key)}
-    callback = Callback(method=request.method, query=query, headers=headers, body=body, reference=_ours(call, reference, token))
+    ours = _ours(call, reference, token)
+    callback = Callback(method=request.method, query=query, headers=headers, body=body, reference=ours, url=_url(call, query_bytes),
+                        ours=ours is not None or _is_token(call, f"provider:{name}", token))
     answer = provider.parse_callback(callback)
     if answer.status != 404:  # this provider takes none
         data: dict[str, Any] = {"method": callback.method, "query": query, "headers": headers, "reference": callback.reference,
-                                "media_type": _word(request.headers.get("content-type"))}
+                                "ours": callback.ours, "url": callback.url, "media_type": _word(request.headers.get("content-type"))}
         raw = body if request.method == "POST" else _TOKEN_PAIR.sub(b"", query_bytes).removeprefix(b"&")
-        await call.house.database.write(receipts.store, call.house.world, name, "callback", data, raw, refused=answer.status >= 400)
+        doubted = answer.receipts if answer.status == 401 and provider.can_be_asked else ()
+        await call.house.database.write(_keep, call.house.world, name, data, raw, doubted, refused=answer.status >= 400)
     return Response(answer.body, answer.status, {"Content-Type": answer.media_type})
+
+
+def _keep(tx: Tx, world: World, name: str, data: dict[str, Any], raw: bytes, doubted: Sequence[Receipt], *, refused: bool) -> None:
+    """Keep a callback; of one that nobody vouches for the provider itself is asked at once."""
+    receipts.store(tx, world, name, "callback", data, raw, refused=refused)
+    inquiries.doubt(tx, world, name, doubted)
 
 
 def _ours(call: Call, reference: str | None, token: str | None) -> str | None:
     """The attempt that the address was made for, if its token says so."""
-    if reference is None or token is None or _REFERENCE.fullmatch(reference) is None:
+    if reference is None or _REFERENCE.fullmatch(reference) is None:
         return None
-    expected = call.house.world.vault.token("callback", reference)
-    return reference if hmac.compare_digest(expected.encode(), token.encode("utf-8", "replace")) else None
+    return reference if _is_token(call, reference, token) else None
+
+
+def _is_token(call: Call, bound_to: str, token: str | None) -> bool:
+    """Whether this is the token of an address that we gave out for an attempt or a provider."""
+    expected = call.house.world.vault.token("callback", bound_to)
+    return token is not None and hmac.compare_digest(expected.encode(), token.encode("utf-8", "replace"))
+
+
+def _url(call: Call, query: bytes) -> str:
+    """The whole address as the outside called it: behind our public one, with path and query as they came."""
+    path: bytes = call.request.scope.get("raw_path") or call.request.scope["path"].encode()
+    return f"{call.house.world.public_url}{path.partition(b'?')[0].decode('latin-1')}" + (f"?{query.decode('latin-1')}" if query else "")
 
 
 def _members(query: bytes) -> dict[str, str]:

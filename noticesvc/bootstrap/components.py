@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import structlog
 
 from noticesvc.api.acceptor import SharedAcceptor
+from noticesvc.dispatch.asking import Asking
 from noticesvc.dispatch.housekeeping import Housekeeping
 from noticesvc.dispatch.providers import Providers
 from noticesvc.dispatch.sequencer import Sequencer
@@ -98,6 +99,8 @@ def components(installation: "Installation", role: Role) -> list[Component]:
         made.append(Sequencer(database, installation.signer, settings.path(settings.ledger.checkpoint_copy), settings.ledger.max_delay_s))
         made.append(Providers(database, world, providers))
         made.append(Housekeeping(database, world, providers))
+        if any(provider.can_be_asked for provider in providers.values()):
+            made.append(Asking(database, world, providers, settings.providers))
         made.append(Worker(settings, database, world, providers))
         made.append(Watch(database))
         if settings.events.url:

@@ -12,7 +12,7 @@ from noticesvc.domain import notice
 from noticesvc.operations.record import Answer
 from noticesvc.operations.seal import Sealed
 from noticesvc.operations.world import World
-from noticesvc.provider import Message, OutcomeUnknown, PermanentFailure, Provider, Rejected, TemporaryFailure
+from noticesvc.provider import Message, OutcomeUnknown, PermanentFailure, Provider, ProviderUnavailable, Rejected, TemporaryFailure
 from noticesvc.rendering import mail, sms
 
 log = structlog.get_logger()
@@ -62,7 +62,7 @@ async def call(world: World, sealed: Sealed, provider: Provider, journal: Journa
                        parts=done.parts, message_sha256=sent)
     except (TemporaryFailure, PermanentFailure, Rejected, OutcomeUnknown) as refusal:
         answer = ended(refusal.outcome, started, raw=refusal.raw or None, media_type=refusal.media_type if refusal.raw else None,
-                       code=refusal.code, message_sha256=sent)
+                       code=refusal.code, message_sha256=sent, elsewhere=isinstance(refusal, ProviderUnavailable))
     except Exception as error:
         log.error("a provider failed in an unexpected way", provider=sealed.provider, error=type(error).__name__)
         answer = ended("unknown", started, message_sha256=sent)

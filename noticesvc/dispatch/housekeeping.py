@@ -76,7 +76,9 @@ class Housekeeping:
             if stored.kind == "callback":
                 data = stored.data
                 body = b"" if data["method"] == "GET" else stored.raw
-                answer = provider.parse_callback(Callback(data["method"], data["query"], data["headers"], body, data["reference"]))
+                answer = provider.parse_callback(Callback(
+                    data["method"], data["query"], data["headers"], body, data["reference"],
+                    ours=data.get("ours", data["reference"] is not None), url=data.get("url", "")))
                 return answer.receipts
             return provider.parse_receipt(stored.raw, stored.data["media_type"])
         except Exception as error:

@@ -1,69 +1,143 @@
-"""Which provider takes the next message of a channel: priority, rates and breakers. On the monotonic clock, given by the caller."""
+"""Which provider takes the next message of a channel: priority, breakers and rates. On the monotonic clock, given by the caller.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+A rate makes messages wait; a breaker, or a provider that this delivery is to avoid, lets the next provider take them. A breaker
+belongs to one worker: it opens after failures in a row, and when its rest is over exactly one message probes.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import structlog
 
 from noticesvc.config import ProviderSettings
 from noticesvc.provider import Provider
 
+log = structlog.get_logger()
+PROBED_S = 0.5  # how soon to look again while a probe is out; its answer wakes the worker earlier
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Closed; open until a time; then half open, with at most one probe out."""
+
+    after: int
+    open_s: float
+    failures: int = 0
+    open_until: float | None = None  # null: closed
+    probing: bool = False
+
+    def wait_s(self, now: float) -> float:
+        """Seconds until it lets a message through; 0: now."""
+        if self.open_until is None:
+            return 0.0
+        return PROBED_S if self.probing else max(0.0, self.open_until - now)
+
+    def admit(self) -> bool:
+        """Let one message through; whether it is the probe."""
+        self.probing = self.open_until is not None
+        return self.probing
+
+    def withdrawn(self, *, probe: bool) -> None:
+        """A message that was let through was not called after all."""
+        if probe:
+            self.probing = False
+
+    def answered(self, now: float, *, failed: bool, probe: bool) -> bool:
+        """Count an answer; whether that opened or closed it. While it is open only the probe's answer says anything new."""
+        if probe:
+            self.probing, self.failures = False, 0
+            self.open_until = now + self.open_s if failed else None
+            return True
+        if self.open_until is not None:
+            return False
+        self.failures = self.failures + 1 if failed else 0
+        if self.failures >= self.after:
+            self.open_until = now + self.open_s
+        return self.open_until is not None
+
 
 @dataclass(slots=True)
 class Pace:
-    """One provider's allowance: a token bucket of one second, and a breaker after failures in a row."""
+    """One provider, its breaker, and until when its rate is used up."""
 
     name: str
     provider: Provider
     settings: ProviderSettings
-    tokens: float = 0.0
-    filled_at: float = 0.0
-    failures: int = 0
-    open_until: float = 0.0
+    breaker: Breaker
+    rested_at: float = 0.0
 
-    def wait_s(self, now: float) -> float:
-        """Seconds until it may take one more message; 0: now."""
-        if now < self.open_until:
-            return self.open_until - now
-        rate = self.settings.rate_per_s
-        if rate <= 0:
-            return 0.0
-        burst = max(1.0, rate)
-        self.tokens = burst if self.filled_at == 0.0 else min(burst, self.tokens + (now - self.filled_at) * rate)
-        self.filled_at = now
-        return 0.0 if self.tokens >= 1 else (1 - self.tokens) / rate
-
-    def take(self) -> None:
-        """Count one message."""
-        if self.settings.rate_per_s > 0:
-            self.tokens -= 1
-
-    def answered(self, outcome: str, now: float) -> None:
-        """Count failures in a row that speak of the provider itself; open the breaker after enough of them."""
-        if outcome in ("failed_temporary", "unknown"):
-            self.failures += 1
-            if self.failures >= self.settings.breaker_after:
-                self.open_until = now + self.settings.breaker_open_s
-                self.failures = self.settings.breaker_after - 1  # half open: the next failure opens it again
-        else:
-            self.failures = 0
+    @property
+    def rate(self) -> float:
+        """Messages a second; 0: no limit."""
+        return self.settings.rate_per_s
 
 
+@dataclass(slots=True)
+class Chosen:
+    """A provider for one message; `probe` if it is the one that tries an open breaker."""
+
+    pace: Pace
+    probe: bool
+
+    def withdraw(self) -> None:
+        """It is not called after all."""
+        self.pace.breaker.withdrawn(probe=self.probe)
+
+    def answered(self, now: float, *, failed: bool) -> None:
+        """It was called, and failed in a way that speaks of the provider, or not."""
+        breaker = self.pace.breaker
+        if breaker.answered(now, failed=failed, probe=self.probe):
+            state = "closed" if breaker.open_until is None else "open"
+            log.warning("breaker", provider=self.pace.name, state=state, probe=self.probe)
+
+
+@dataclass(slots=True)
 class Pacing:
     """All providers of a worker, by channel in order of priority."""
 
-    def __init__(self, providers: Mapping[str, Provider], settings: Mapping[str, ProviderSettings]) -> None:
-        self.paces = {name: Pace(name, provider, settings[name]) for name, provider in providers.items()}
-        self._by_channel: dict[str, Sequence[Pace]] = {}
-        for channel in {s.channel for s in settings.values()}:
-            self._by_channel[channel] = sorted((p for p in self.paces.values() if p.settings.channel == channel),
-                                               key=lambda p: (p.settings.priority, p.name))
+    paces: dict[str, Pace]
+    _by_channel: dict[str, Sequence[Pace]] = field(default_factory=dict)
 
-    def choose(self, channel: str, now: float) -> tuple[Pace | None, float]:
-        """The provider for the next message of a channel, or null and how long to wait; null and 0: there is none at all."""
+    @classmethod
+    def of(cls, providers: Mapping[str, Provider], settings: Mapping[str, ProviderSettings]) -> "Pacing":
+        """From the configuration."""
+        paces = {name: Pace(name, provider, settings[name], Breaker(settings[name].breaker_after, settings[name].breaker_open_s))
+                 for name, provider in providers.items()}
+        made = cls(paces)
+        for channel in {s.channel for s in settings.values()}:
+            made._by_channel[channel] = sorted((p for p in paces.values() if p.settings.channel == channel),
+                                               key=lambda p: (p.settings.priority, p.name))
+        return made
+
+    def alternatives(self) -> dict[str, frozenset[str]]:
+        """The names of the providers of each channel."""
+        return {channel: frozenset(p.name for p in paces) for channel, paces in self._by_channel.items()}
+
+    def choose(self, channel: str, now: float, avoid: Collection[str] = ()) -> tuple[Chosen | None, float]:
+        """The provider for the next message of a channel, or null and how long to wait; null and 0: there is none at all.
+
+        The first by priority that is not to be avoided and whose breaker lets one through; it may have to wait for its rate.
+        """
         paces = self._by_channel.get(channel, ())
+        candidates = [p for p in paces if p.name not in avoid] or paces
         waits = []
-        for pace in paces:
-            wait = pace.wait_s(now)
-            if wait <= 0:
-                return pace, 0.0
-            waits.append(wait)
+        for pace in candidates:
+            wait = pace.breaker.wait_s(now)
+            if wait > 0:
+                waits.append(wait)
+            elif pace.rested_at > now:
+                return None, pace.rested_at - now
+            else:
+                return Chosen(pace, pace.breaker.admit()), 0.0
         return None, min(waits, default=0.0)
+
+    def resting(self, now: float) -> dict[str, float]:
+        """Providers whose breaker is open, and for how many seconds yet."""
+        return {p.name: wait for p in self.paces.values() if (wait := p.breaker.wait_s(now)) > 0}
+
+
+def limited(chosen: Collection[Chosen]) -> dict[str, tuple[float, int]]:
+    """Rate and number of messages by provider, of those that have a rate."""
+    counts = Counter(one.pace.name for one in chosen if one.pace.rate > 0)
+    return {one.pace.name: (one.pace.rate, counts[one.pace.name]) for one in chosen if one.pace.rate > 0}

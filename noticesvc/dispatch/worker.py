@@ -7,7 +7,7 @@ transaction open; collect whatever finished while the last commit ran and commit
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
@@ -18,7 +18,8 @@ from noticesvc.dispatch import adoption
 from noticesvc.dispatch.call import call
 from noticesvc.dispatch.journal import Journal
 from noticesvc.dispatch.leftovers import Leftovers
-from noticesvc.dispatch.pacing import Pace, Pacing
+from noticesvc.dispatch.pacing import Chosen, Pacing, limited
+from noticesvc.dispatch.rates import Rates
 from noticesvc.dispatch.recording import Recording
 from noticesvc.errors import UnavailableError
 from noticesvc.operations import claim, in_site, reconcile, seal
@@ -42,13 +43,15 @@ class Worker:
         self._settings, self._database, self._world, self._providers = settings, database, world, providers
         self.id = database.sources.new_id()
         s = settings.worker
+        self._pacing, self._rates = Pacing.of(providers, settings.providers), Rates(database)
         self._schedule = Schedule(
             s.retry_first_s,
             s.retry_max_s,
             s.reconcile_after_s,
             {n: p.max_retry_s for n, p in providers.items() if p.max_retry_s is not None},
+            self._pacing.alternatives(),
+            frozenset(n for n, p in providers.items() if p.can_be_asked),
         )
-        self._pacing = Pacing(providers, settings.providers)
         self._claims: deque[Claim] = deque()
         self._careful = 0  # so many seals of one claim each, since one of many failed
         self._shunned: dict[tuple[str, str], float] = {}  # deliveries that cannot be sealed, and until when they are left alone
@@ -102,7 +105,10 @@ class Worker:
         """Loops that ended although nobody asked them to."""
         dead = [task.get_name() for task in self._tasks if task.done() and not self._stopping]
         dead += ["worker-record"] if self._recording.dead else []
-        return {"worker": f"The loop {dead[0]} has ended; restart the process."} if dead else {}
+        found = {"worker": f"The loop {dead[0]} has ended; restart the process."} if dead else {}
+        for name, wait in self._pacing.resting(time.monotonic()).items():
+            found[f"provider {name}"] = f"It failed again and again and is left alone for {wait:.1f} s; others of its channel take over."
+        return found
 
     async def _forever(self, once: Callable[[], Awaitable[None]]) -> None:
         """Run a loop's turn again and again; a failure costs a pause, never the loop."""
@@ -127,10 +133,13 @@ class Worker:
         s = self._settings.worker
         self._room.clear()
         await self._take_back()
-        if len(self._claims) < s.claim_batch // 2:
+        # Each channel has its own share in hand: one that waits for a slow rate leaves room for the others.
+        in_hand = Counter(one.channel for one in self._claims)
+        channels = tuple(c for c in claim.CALLED if in_hand[c] < s.claim_batch // 2)
+        if channels:
             self._due.clear()
             began = time.monotonic()
-            found = await self._database.write(claim.claim, self.id, s.claim_batch - len(self._claims), s.lease_s)
+            found = await self._database.write(claim.claim, self.id, s.claim_batch // 2 + 1, s.lease_s, channels)
             until = began + s.lease_s
             for one in found:
                 self._held[one.notice_id, one.channel] = until
@@ -156,29 +165,16 @@ class Worker:
 
     async def _start(self, room: int) -> float:
         """Seal and call as many claims as there is room for; answers how long to wait when only rates or breakers forbid more."""
-        starts: list[tuple[Claim, str | None]] = []
-        kept: list[Claim] = []
-        paces: dict[str, Pace] = {}
-        now, longest = time.monotonic(), 0.0
-        while self._claims and len(starts) < room:
-            one = self._claims.popleft()
-            pace, wait = self._pacing.choose(one.channel, now)
-            if pace is None and wait > 0:
-                kept.append(one)
-                longest = max(longest, wait)
-                continue
-            if pace is not None:
-                pace.take()
-                paces[pace.name] = pace
-            starts.append((one, pace.name if pace else None))
-        self._claims.extendleft(reversed(kept))
-        if not starts:
-            return longest or POLL_S
         if self._journal is None:
             return POLL_S
+        starts, chosen, wait = await self._choose(room)
+        if not starts:
+            return wait or POLL_S
         try:
             sealed = await self._database.write(seal.seal, self._world, self.id, starts)
         except BaseException as error:
+            for choice in chosen.values():
+                choice.withdraw()
             self._doubtful.extend(one for one, _ in starts)
             if isinstance(error, Exception) and not isinstance(error, UnavailableError):
                 self._suspect(starts)
@@ -186,13 +182,55 @@ class Worker:
         self._careful = max(0, self._careful - 1)
         started = {(x.notice_id, x.channel) for x in sealed}
         for one, _ in starts:
-            if (one.notice_id, one.channel) not in started:
-                self._held.pop((one.notice_id, one.channel), None)
+            key = (one.notice_id, one.channel)
+            if key not in started:
+                self._held.pop(key, None)
+                if key in chosen:
+                    chosen[key].withdraw()
         for intent in sealed:
-            task = asyncio.create_task(self._call(intent, paces[intent.provider]))
+            task = asyncio.create_task(self._call(intent, chosen[intent.notice_id, intent.channel]))
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
         return 0.0
+
+    async def _choose(self, room: int) -> tuple[list[tuple[Claim, str | None]], dict[tuple[str, str], Chosen], float]:
+        """Claims that may start now with their providers, and how long until another may; the others stay in hand, in their order."""
+        starts: list[tuple[Claim, str | None]] = []
+        chosen: dict[tuple[str, str], Chosen] = {}
+        kept: list[Claim] = []
+        now, soonest = time.monotonic(), POLL_S
+        while self._claims and len(starts) < room:
+            one = self._claims.popleft()
+            choice, wait = self._pacing.choose(one.channel, now, one.avoid)
+            if choice is None and wait > 0:
+                kept.append(one)
+                soonest = min(soonest, wait)
+                continue
+            if choice is not None:
+                chosen[one.notice_id, one.channel] = choice
+            starts.append((one, choice.pace.name if choice is not None else None))
+        wanted = limited(chosen.values())
+        try:
+            granted = {name: list(found) for name, found in (await self._rates.reserve(wanted)).items()} if wanted else {}
+        except BaseException:
+            for choice in chosen.values():
+                choice.withdraw()
+            self._claims.extendleft(reversed([one for one, _ in starts] + kept))
+            raise
+        allowed: list[tuple[Claim, str | None]] = []
+        for one, name in starts:
+            if name in granted:
+                granted[name][0] -= 1
+                if granted[name][0] < 0:
+                    choice = chosen.pop((one.notice_id, one.channel))
+                    choice.withdraw()
+                    choice.pace.rested_at = time.monotonic() + granted[name][1] / 1e6
+                    soonest = min(soonest, granted[name][1] / 1e6)
+                    kept.append(one)
+                    continue
+            allowed.append((one, name))
+        self._claims.extendleft(reversed(kept))
+        return allowed, chosen, soonest
 
     def _suspect(self, starts: Sequence[tuple[Claim, str | None]]) -> None:
         """One of these cannot be sealed: find it by sealing one at a time, and leave it for a lease so that others go on."""
@@ -218,8 +256,9 @@ class Worker:
                 self._held.pop((one.notice_id, one.channel), None)
             self._doubtful.clear()
 
-    async def _call(self, sealed: Sealed, pace: Pace) -> None:
+    async def _call(self, sealed: Sealed, chosen: Chosen) -> None:
         key = (sealed.notice_id, sealed.channel)
+        pace, answer = chosen.pace, None
         timeout_s = pace.settings.timeout_s
         try:
             if self._journal is None or time.monotonic() + timeout_s + 1 > self._held.get(key, 0.0):
@@ -229,10 +268,13 @@ class Worker:
                 with metrics.CALL_SECONDS.labels(sealed.provider).time(), tracing.span(
                         f"submit {sealed.channel}", sealed.notice_id, provider=sealed.provider, delivery_id=sealed.delivery_id):
                     answer = await call(self._world, sealed, pace.provider, self._journal, self._database.sources.clock, timeout_s)
-                pace.answered(answer.outcome, time.monotonic())
+                if answer.outcome != "not_sent":
+                    chosen.answered(time.monotonic(), failed=answer.elsewhere or answer.outcome == "unknown")
             metrics.ATTEMPTS.labels(sealed.provider, sealed.channel, answer.outcome).inc()
             self._recording.add(answer)
         finally:
+            if answer is None or answer.outcome == "not_sent":
+                chosen.withdraw()
             self._recording.wake()
             self._room.set()
 

@@ -34,6 +34,7 @@ class Claim:
     held_by: str | None
     lapsed_at: int | None
     unanswered: int | None = None
+    avoid: tuple[str, ...] = ()  # providers that could not take it since it last waited
 
 
 def lease_now(tx: Tx) -> int:
@@ -49,15 +50,15 @@ def _lapsed(tx: Tx, owner: str, now: int) -> ColumnElement[bool]:
     return free if tx.postgresql else or_(free, d.lease_owner != owner)
 
 
-def claim(tx: Tx, owner: str, limit: int, lease_s: float) -> list[Claim]:
-    """Claim up to `limit` due deliveries that go through providers, urgent ones first; others skip what is locked."""
+def claim(tx: Tx, owner: str, limit: int, lease_s: float, channels: Collection[str] = CALLED) -> list[Claim]:
+    """Claim up to `limit` due deliveries on these channels, urgent ones first; others skip what is locked."""
     now, d = lease_now(tx), t.delivery.c
     due = (
         select(d.notice_id, d.channel, d.lease_owner.label("held_by"), d.lease_until.label("lapsed_at"))
         .where(
             d.state.in_(("pending", "unknown")),
             d.due_at <= tx.now,
-            d.channel.in_(CALLED),
+            d.channel.in_(channels),
             _lapsed(tx, owner, now),
         )
         .order_by(d.priority, d.due_at)
@@ -74,7 +75,8 @@ def claim(tx: Tx, owner: str, limit: int, lease_s: float) -> list[Claim]:
                 lease_until=now + int(lease_s * 1_000_000),
             )
             .returning(
-                d.notice_id, d.channel, d.id, d.subject_id, d.state, d.attempts, d.priority, d.due_at, due.c.held_by, due.c.lapsed_at
+                d.notice_id, d.channel, d.id, d.subject_id, d.state, d.attempts, d.priority, d.due_at, d.avoid, due.c.held_by,
+                due.c.lapsed_at
             )
         ).all()
         if tx.postgresql
@@ -105,6 +107,7 @@ def claim(tx: Tx, owner: str, limit: int, lease_s: float) -> list[Claim]:
             r.held_by,
             r.lapsed_at,
             begun.get((r.notice_id, r.channel)),
+            tuple(r.avoid.split()) if r.avoid else (),
         )
         for r in rows
     ]
@@ -114,7 +117,8 @@ def _claim_sqlite(tx: Tx, due: Any, owner: str, until: int) -> Sequence[Any]:
     """The same in two statements: SQLite's RETURNING cannot name the table that an UPDATE reads from."""
     d = t.delivery.c
     rows = tx.execute(
-        select(d.notice_id, d.channel, d.id, d.subject_id, d.state, d.attempts, d.priority, d.due_at, due.c.held_by, due.c.lapsed_at).join(
+        select(d.notice_id, d.channel, d.id, d.subject_id, d.state, d.attempts, d.priority, d.due_at, d.avoid, due.c.held_by,
+               due.c.lapsed_at).join(
             due, and_(d.notice_id == due.c.notice_id, d.channel == due.c.channel)
         )
     ).all()

@@ -5,6 +5,7 @@ stands open as `content_matches` and `same_raw_as`.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from noticesvc.operations.unit import Unit
 from noticesvc.proof import openings
 from noticesvc.storage import tables as t
 
+_NUMBER = re.compile(r"\d{7}")  # long enough to be somebody's number
 MATCH, OTHER = "=", "≠"  # stand-ins for the notice's content hash and any other, for service time
 
 
@@ -63,6 +65,12 @@ def open_word(text: str | None) -> str | None:
     word = (text or "").partition(";")[0].strip().lower()
     plain = word.isascii() and word.translate({ord(c): None for c in "/.+-"}).isalnum() and len(word) <= 64
     return word if plain else None
+
+
+def open_code(text: str | None) -> str | None:
+    """A provider's code as it may stand open in an entry: one short word, so that no text of theirs brings an address there."""
+    plain = text is not None and text.isascii() and text.translate({ord(c): None for c in "/.+-_:"}).isalnum() and len(text) <= 64
+    return text if plain and not _NUMBER.search(text or "") else None
 
 
 class Recorder:

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from noticesvc.domain.identity import is_id
 from noticesvc.operations import contents, orphans
-from noticesvc.operations.evidence import NewEvidence, Recorder, open_word
+from noticesvc.operations.evidence import NewEvidence, Recorder, open_code, open_word
 from noticesvc.operations.plausible import plausible
 from noticesvc.operations.settle import settle
 from noticesvc.operations.unit import Unit
@@ -106,15 +106,17 @@ def apply_all(tx: Tx, world: World, batch: Sequence[Read]) -> None:
     """
     waiting = {row.id for row in tx.rows(t.receipt, "id", [stored.id for stored, _ in batch], "id", lock=True) if row.due_at is not None}
     batch = [(stored, [plausible(receipt) for receipt in receipts]) for stored, receipts in batch if stored.id in waiting]
-    known = _known(tx, world, batch)
+    known: dict[bytes, list[Place]] = {}
+    for provider in {stored.provider for stored, _ in batch}:
+        known |= _known(tx, world, provider, [r for stored, receipts in batch if stored.provider == provider for r in receipts])
     left = orphans.waiting(tx, [stored.id for stored, _ in batch])
-    places = [(stored, position, receipt, _place(world, known, stored, receipt)) for stored, receipts in batch
-              for position, receipt in enumerate(receipts) if position in left.get(stored.id, {position})]
-    unit = Unit(tx, world, {place[0] for *_, found in places for place in found})
+    told = [(stored, position, receipt, _place(world, known, stored.provider, receipt)) for stored, receipts in batch
+            for position, receipt in enumerate(receipts) if position in left.get(stored.id, {position})]
+    unit = Unit(tx, world, {place[0] for *_, found in told for place in found})
     recorder = Recorder(unit)
     hashes = contents.hashes(tx, world, unit.notices.values(), {n["subject_id"]: unit.key(n["subject_id"]) for n in unit.notices.values()})
     wait: dict[str, dict[int, bytes]] = {}
-    for stored, position, receipt, candidates in places:
+    for stored, position, receipt, candidates in told:
         if not _record(unit, recorder, stored, receipt, candidates, hashes):
             wait.setdefault(stored.id, {})[position] = _orphan_index(world, stored.provider, receipt)
     recorder.save()
@@ -140,19 +142,24 @@ def _look_again(tx: Tx, stored: Stored) -> int | None:
     return next((tx.now + wait for wait in _AGAIN_AFTER if age < wait), None)
 
 
-def _known(tx: Tx, world: World, batch: Sequence[Read]) -> dict[bytes, list[Place]]:
+def _known(tx: Tx, world: World, provider: str, told: Sequence[Receipt]) -> dict[bytes, list[Place]]:
     """Attempts by the blind index of a provider's reference, the newest notice first."""
-    indexes = {_reference_index(world, stored.provider, receipt.provider_reference)
-               for stored, receipts in batch for receipt in receipts if receipt.provider_reference is not None}
+    indexes = {_reference_index(world, provider, receipt.provider_reference) for receipt in told if receipt.provider_reference is not None}
     found: dict[bytes, list[Place]] = {}
     for row in tx.rows(t.provider_reference, "reference_index", indexes):
         found.setdefault(row.reference_index, []).append((row.notice_id, row.channel, row.attempt))
-    for places in found.values():
-        places.sort(reverse=True)
+    for candidates in found.values():
+        candidates.sort(reverse=True)
     return found
 
 
-def _place(world: World, known: dict[bytes, list[Place]], stored: Stored, receipt: Receipt) -> list[Place]:
+def places(tx: Tx, world: World, provider: str, told: Sequence[Receipt]) -> set[Place]:
+    """The attempts that receipts may speak of; whether these exist and went through this provider is for the caller to see."""
+    known = _known(tx, world, provider, told)
+    return {place for receipt in told for place in _place(world, known, provider, receipt)[:1]}
+
+
+def _place(world: World, known: dict[bytes, list[Place]], provider: str, receipt: Receipt) -> list[Place]:
     """Where a receipt may belong: by our reference, else by the provider's."""
     if receipt.reference is not None:
         notice_id, _, rest = receipt.reference.partition(".")
@@ -160,7 +167,7 @@ def _place(world: World, known: dict[bytes, list[Place]], stored: Stored, receip
         if is_id(notice_id) and number.isascii() and number.isdigit() and len(number) <= 4:
             return [(notice_id, channel, int(number))]
     if receipt.provider_reference is not None:
-        return known.get(_reference_index(world, stored.provider, receipt.provider_reference), [])
+        return known.get(_reference_index(world, provider, receipt.provider_reference), [])
     return []
 
 
@@ -186,7 +193,8 @@ def _record(unit: Unit, recorder: Recorder, stored: Stored, receipt: Receipt, ca
             call_started_at=(answer.call_started_at if answer is not None else None) or attempt.intended_at, claimed_at=receipt.claimed_at,
             claimed_time_raw=receipt.claimed_time_raw, contact_id=attempt.contact_id, confirmation=attempt.confirmation, part=receipt.part,
             parts=receipt.parts, provider=attempt.provider, provider_reference=receipt.provider_reference,
-            media_type=open_word(stored.data.get("media_type")), raw=stored.raw, content_sha256=hashes.get(notice_id))
+            code=open_code(receipt.code), media_type=open_word(stored.data.get("media_type")),
+            raw=stored.raw if receipt.raw is None else receipt.raw, content_sha256=hashes.get(notice_id))
         recorder.record("receipt.observed", new, {"receipt_id": stored.id})
         return True
     return False

@@ -4,20 +4,16 @@ In order: the worker's journal (dispatch.adoption), a receipt, the provider's ow
 policy of the category: a mandatory notice is sent again with the same Message-ID and reference scheme, a commercial one is not.
 """
 
-import json
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
 
 from sqlalchemy import bindparam, select, update
 
 from noticesvc.domain import delivery, instant, notice
 from noticesvc.operations import claim as claims
-from noticesvc.operations import contents, horizons, receipts
+from noticesvc.operations import horizons
 from noticesvc.operations.claim import Claim
 from noticesvc.operations.record import Answer, Schedule, record
 from noticesvc.operations.world import World
-from noticesvc.proof.openings import unpack
-from noticesvc.provider import Message, Receipt
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
@@ -86,57 +82,6 @@ def left_over(tx: Tx, world: World, schedule: Schedule, owner: str, left: Sequen
             [0.0] * len(late),
         )
     return {(c.notice_id, c.channel) for c in left}
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """An attempt of unknown outcome, as its provider is asked about it."""
-
-    provider: str
-    message: Message
-
-
-def questions(tx: Tx, world: World, unknown: Sequence[Claim]) -> dict[Key, Question]:
-    """Questions for the last attempts of these deliveries."""
-    keys = contents.keys_of(tx, world, {c.subject_id for c in unknown})
-    numbers = {(c.notice_id, c.channel): c for c in unknown}
-    found = {}
-    for row in tx.execute(select(t.attempt).where(tx.within(t.attempt.c.notice_id, {c.notice_id for c in unknown}))):
-        one = numbers.get((row.notice_id, row.channel))
-        key = None if one is None else keys.get(one.subject_id)
-        if one is None or key is None or row.number != one.attempts or row.sealed is None or row.provider is None:
-            continue
-        place = f"attempt:{row.notice_id}:{row.channel}:{row.number}"
-        address = unpack(key.open(row.sealed, place))["contact"].value.decode()
-        found[row.notice_id, row.channel] = Question(
-            row.provider,
-            Message(
-                reference=f"{row.notice_id}.{row.channel}.{row.number}",
-                message_id=f"{one.delivery_id}@{world.origin.split('/')[0]}",
-                channel=row.channel,
-                to=address,
-                subject="",
-                text="",
-                mime=b"",
-                callback_url=None,
-                commercial=False,
-            ),
-        )
-    return found
-
-
-def answered(tx: Tx, world: World, question: Question, found: Sequence[Receipt]) -> None:
-    """What the provider said when it was asked is a receipt like any other, authenticated by our own question."""
-    raw = json.dumps([asdict(r) for r in found], ensure_ascii=False).encode()
-    receipt_id = receipts.store(tx, world, question.provider, "query", {"media_type": "application/json"}, raw)
-    stored = receipts.load(tx, world, receipt_id)
-    reference = question.message.reference
-    receipts.apply(
-        tx,
-        world,
-        stored,
-        [Receipt(**(asdict(r) | {"reference": reference, "authenticated_by": r.authenticated_by or "query"})) for r in found],
-    )
 
 
 def send_again(tx: Tx, world: World, owner: str, unknown: Sequence[Claim], never_taken: Collection[Key]) -> set[Key]:

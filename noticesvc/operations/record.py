@@ -1,14 +1,14 @@
 """Recording what providers answered: outcomes, evidence, entries, retries and results, many attempts in one transaction."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import update
 
 from noticesvc.domain import delivery, instant, retry
-from noticesvc.operations import contents
-from noticesvc.operations.evidence import NewEvidence, Recorder
+from noticesvc.operations import contents, inquiries
+from noticesvc.operations.evidence import NewEvidence, Recorder, open_code, open_word
 from noticesvc.operations.settle import close, settle
 from noticesvc.operations.unit import Unit
 from noticesvc.operations.world import World
@@ -38,6 +38,7 @@ class Answer:
     parts: int | None = None
     message_sha256: str | None = None
     content_sha256: str | None = None  # the notice's; looked up where the answer does not bring it
+    elsewhere: bool = False  # the trouble was the provider's own: another one of the channel may take it at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Schedule:
     max_s: float
     reconcile_after_s: float
     longest_s: Mapping[str, float]
+    alternatives: Mapping[str, frozenset[str]] = field(default_factory=dict)  # providers of each channel
+    can_be_asked: frozenset[str] = frozenset()  # providers that can be asked about an attempt
 
 
 def record(tx: Tx, world: World, schedule: Schedule, answers: Sequence[Answer], jitter: Sequence[float]) -> None:
@@ -58,6 +61,7 @@ def record(tx: Tx, world: World, schedule: Schedule, answers: Sequence[Answer], 
     past = unit.history()
     hashes = _content_hashes(unit, answers)
     recorder, again = Recorder(unit), False
+    taken: list[tuple[inquiries.Place, str]] = []
     for answer, luck in sorted(zip(answers, jitter, strict=True), key=lambda pair: (pair[0].notice_id, pair[0].channel)):
         attempt = past.attempt(answer.notice_id, answer.channel, answer.number)
         before = past.answer(answer.notice_id, answer.channel, answer.number)
@@ -72,9 +76,12 @@ def record(tx: Tx, world: World, schedule: Schedule, answers: Sequence[Answer], 
             _not_sent(unit, recorder, answer, attempt, one)
         else:
             _answered(unit, recorder, answer, attempt, one, hashes)
+            if attempt.provider in schedule.can_be_asked and answer.outcome in ("submitted", "relayed"):
+                taken.append(((answer.notice_id, answer.channel, answer.number), attempt.provider))
         _change(unit, schedule, answer, attempt, one, luck)
         again = again or answer.outcome in ("failed_temporary", "unknown", "not_sent")
     recorder.save()
+    inquiries.expect(tx, taken)
     if again:
         tx.wake("dispatch")
     settle(unit)
@@ -108,21 +115,10 @@ def _evidence(answer: Answer, attempt: Any, one: Any, hashes: Mapping[str, str])
         parts=answer.parts,
         provider=attempt.provider,
         provider_reference=answer.provider_reference,
-        code=_word(answer.code),
-        media_type=_word(answer.media_type),
+        code=open_code(answer.code),
+        media_type=open_word(answer.media_type),
         raw=answer.raw,
         content_sha256=hashes.get(answer.notice_id) or None,
-    )
-
-
-def _word(text: str | None) -> str | None:
-    """A code as the provider gave it, cut to what stands open in an entry: no text of theirs can bring an address there."""
-    if text is None:
-        return None
-    return (
-        text
-        if len(text) <= 64 and text.isascii() and text.replace("/", "").replace("-", "").replace(".", "").replace("+", "").isalnum()
-        else None
     )
 
 
@@ -176,9 +172,15 @@ def _not_sent(unit: Unit, recorder: Recorder, answer: Answer, attempt: Any, one:
 
 def _change(unit: Unit, schedule: Schedule, answer: Answer, attempt: Any, one: Any, luck: float) -> None:
     """What the answer makes of the delivery: when it is due again, or closed because no try is left."""
-    now, failures = unit.tx.now, one.failures
+    now, failures, avoid = unit.tx.now, one.failures, None
     due, row = now, unit.notices[answer.notice_id]
-    if answer.outcome == "failed_temporary":
+    if answer.elsewhere:
+        # Another provider now; once every one has refused it, all of them again after the wait.
+        refused = {*(one.avoid or "").split(), attempt.provider}
+        avoid = " ".join(sorted(refused)) if schedule.alternatives.get(answer.channel, frozenset()) - refused else None
+    elif answer.outcome == "not_sent":
+        avoid = one.avoid
+    if answer.outcome == "failed_temporary" and avoid is None:
         failures += 1
         longest = schedule.longest_s.get(attempt.provider, schedule.max_s)
         first = min(schedule.first_s, longest)
@@ -190,7 +192,8 @@ def _change(unit: Unit, schedule: Schedule, answer: Answer, attempt: Any, one: A
     elif answer.outcome == "unknown":
         due = now + int(schedule.reconcile_after_s * 1_000_000)
     unit.set_delivery(
-        answer.notice_id, answer.channel, attempts=answer.number, failures=failures, due_at=due, lease_owner=None, lease_until=None
+        answer.notice_id, answer.channel, attempts=answer.number, failures=failures, due_at=due, lease_owner=None, lease_until=None,
+        **({} if avoid == one.avoid else {"avoid": avoid}),
     )
 
 

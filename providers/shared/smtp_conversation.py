@@ -4,10 +4,10 @@ Called by the providers that speak SMTP. RFC 5321; pipelined where offered (RFC 
 
 | broken off or refused                       | result                                                              |
 |---------------------------------------------|---------------------------------------------------------------------|
-| connecting, greeting, EHLO, TLS, log-in     | TemporaryFailure: the message was not even named                    |
+| connecting, greeting, EHLO, TLS, log-in     | ProviderUnavailable: the message was not even named                 |
 | MAIL or DATA answered 4xx / 5xx             | TemporaryFailure / Rejected                                         |
 | RCPT answered 4xx / 5.1.x / other 5xx       | TemporaryFailure / PermanentFailure / Rejected                      |
-| closed, silent or garbage before the content| TemporaryFailure: without its final dot nothing was taken           |
+| closed, silent or garbage before the content| ProviderUnavailable: without its final dot nothing was taken        |
 | closed, silent or garbage once it may be out| OutcomeUnknown                                                      |
 | the final dot answered 2xx / 4xx / 5xx      | taken / TemporaryFailure / Rejected                                 |
 
@@ -22,7 +22,7 @@ from typing import Literal
 
 import aiosmtplib
 
-from noticesvc.provider import OutcomeUnknown, PermanentFailure, ProviderError, Rejected, TemporaryFailure
+from noticesvc.provider import OutcomeUnknown, PermanentFailure, ProviderError, ProviderUnavailable, Rejected, TemporaryFailure
 from providers.shared.smtp_envelope import Envelope, commands, stuffed, wire_address
 from providers.shared.smtp_wire import Reply, Wire, WireClosed, connected_transport
 
@@ -147,7 +147,7 @@ class Conversation:
             client.close()
             code = str(failure.code) if isinstance(failure, aiosmtplib.SMTPResponseException) else None
             # from None: the library's texts quote the server, and a server may quote what it was told
-            raise TemporaryFailure(_connect_detail(failure), code=code) from None
+            raise ProviderUnavailable(_connect_detail(failure), code=code) from None
         except BaseException:
             client.close()
             raise
@@ -162,7 +162,7 @@ class _Progress:
     def broken(self, detail: str, heard: bytes = b"") -> ProviderError:
         if self.content_sent:
             return OutcomeUnknown(f"{detail} after the message was sent; whether it was taken is not known.", raw=heard)
-        return TemporaryFailure(f"{detail} before the message was sent; it will be tried again.", raw=heard)
+        return ProviderUnavailable(f"{detail} before the message was sent; it will be tried again.", raw=heard)
 
 
 async def _mail_transaction(

@@ -19,6 +19,7 @@ from noticesvc.provider import (
     OutcomeUnknown,
     PermanentFailure,
     Provider,
+    ProviderUnavailable,
     Rejected,
     Submission,
     TemporaryFailure,
@@ -34,15 +35,15 @@ SCRIPTED = ("smtp", "smtp pipelined", "kannel")
 SMTP_ANSWERS = {
     "temporary": TemporaryFailure, "permanent": PermanentFailure, "rejected": Rejected,
     "refused for now at the end": TemporaryFailure, "refused for good at the end": Rejected,
-    "hang before the content": TemporaryFailure, "hang at the start": TemporaryFailure,
+    "hang before the content": ProviderUnavailable, "hang at the start": ProviderUnavailable,
     "hang after the content": OutcomeUnknown,
-    "close at the start": TemporaryFailure, "close before the content": TemporaryFailure,
-    "close after the content": OutcomeUnknown, "garbage before the content": TemporaryFailure,
+    "close at the start": ProviderUnavailable, "close before the content": ProviderUnavailable,
+    "close after the content": OutcomeUnknown, "garbage before the content": ProviderUnavailable,
     "garbage after the content": OutcomeUnknown, "endless garbage after the content": OutcomeUnknown,
     "closing down": TemporaryFailure,
 }
 KANNEL_ANSWERS = {
-    "temporary": TemporaryFailure, "rejected": Rejected, "bad credentials": TemporaryFailure,
+    "temporary": ProviderUnavailable, "rejected": Rejected, "bad credentials": ProviderUnavailable,
     "hang after the content": OutcomeUnknown, "close after the content": OutcomeUnknown,
     "garbage after the content": OutcomeUnknown, "server error": OutcomeUnknown,
     "endless garbage after the content": OutcomeUnknown, "redirect": OutcomeUnknown,
@@ -113,7 +114,7 @@ async def test_refused_connection_is_temporary_and_passes(scripted):
         port = scripted.server.port
         provider = scripted.provider()
     await provider.open(Context())
-    with pytest.raises(TemporaryFailure):
+    with pytest.raises(ProviderUnavailable):
         await provider.submit(message(scripted.channel))
     async with scripted.run(port=port):
         assert (await provider.submit(message(scripted.channel))).raw

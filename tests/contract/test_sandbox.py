@@ -6,7 +6,7 @@ import pytest
 
 from noticesvc.provider import OutcomeUnknown, PermanentFailure, TemporaryFailure
 from providers.sandbox import Sandbox
-from tests.fakes.provider_peers import Context, message
+from tests.fakes.provider_peers import Context, inquiry, message
 
 
 async def submitted(channel, to, number=1, context=None):
@@ -16,11 +16,11 @@ async def submitted(channel, to, number=1, context=None):
     await provider.open(context)
     try:
         answer = await provider.submit(message(channel, to, number=number))
-        found = await provider.query(message(channel, to, number=number))
+        found = await provider.query(inquiry(channel, to, number=number))
         later = [(after_s, provider.parse_receipt(raw, media_type)) for raw, media_type, after_s in context.scheduled]
     finally:
         await provider.close()
-    assert [receipt.kind for receipt in found] == [answer.outcome]
+    assert ([receipt.kind for receipt in found.receipts], found.never_taken) == ([answer.outcome], False)
     assert all(receipt.reference == f"0199-d.{number}" and receipt.authenticated_by == "sandbox"
                for _, receipts in later for receipt in receipts)
     return answer, [(after_s, [receipt.kind for receipt in receipts]) for after_s, receipts in later]
@@ -89,10 +89,11 @@ async def test_what_was_taken_is_kept_as_a_reader_sees_it():
 
 @pytest.mark.parametrize("channel", ["email", "sms"])
 async def test_query_says_never_taken(channel):
-    """An empty answer, for a reference under which nothing was kept."""
+    """It knows for certain that it kept nothing under a reference."""
     provider = Sandbox.configure("try", channel, 5, Sandbox.Settings())
     await provider.open(Context())
-    assert await provider.query(message(channel)) == ()
+    answer = await provider.query(inquiry(channel))
+    assert (list(answer.receipts), answer.never_taken) == ([], True)
     await provider.close()
 
 

@@ -6,8 +6,9 @@ counts the messages that were handed to it (`taken`).
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
-from noticesvc.provider import Message
+from noticesvc.provider import Inquiry, Message
 from providers.kannel import Kannel
 from providers.sandbox import Sandbox
 from providers.smtp import Smtp
@@ -17,6 +18,7 @@ from tests.fakes.smtp_server import EXTENSIONS, SmtpServer
 
 SECRET = "tall-secret-8f31"
 PATIENT_S = 20.0  # of a provider whose other side answers, however busy this machine is
+ATTEMPTED_AT = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
 HASTY_S = 1.0  # where the other side is told to hang
 
 
@@ -50,6 +52,13 @@ def message(channel, to=None, *, number=1, text="您好。", delivery="0199-d"):
     return Message(reference=f"{delivery}.{number}", message_id=f"{delivery}@n.example", channel=channel, to=to,
                    subject="Notice", text=text, mime=mime,
                    callback_url="http://127.0.0.1:1/v1/providers/sms/callbacks?t=a%2Fb", commercial=False)
+
+
+def inquiry(channel, to=None, *, number=1, delivery="0199-d", provider_reference=None, attempted_at=ATTEMPTED_AT):
+    """A question about the attempt that `message` makes."""
+    return Inquiry(reference=f"{delivery}.{number}", message_id=f"{delivery}@n.example", channel=channel,
+                   to=to or ("li@example.cn" if channel == "email" else "+8613800138000"), provider_reference=provider_reference,
+                   attempted_at=attempted_at, asked_at=attempted_at + timedelta(minutes=5))
 
 
 class SmtpPeer:

@@ -8,7 +8,15 @@ UUIDv7 that leads their key; the other keys contain it, so that a key look-up to
 """
 
 from noticesvc.storage.tables.base import FILLFACTOR, PARTITIONED, Id, metadata
-from noticesvc.storage.tables.flows import outgoing_event, receipt, receipt_waiting, sandbox_message, sandbox_receipt
+from noticesvc.storage.tables.flows import (
+    inquiry,
+    outgoing_event,
+    provider_pace,
+    receipt,
+    receipt_waiting,
+    sandbox_message,
+    sandbox_receipt,
+)
 from noticesvc.storage.tables.ledger import (
     ledger_bundle,
     ledger_checkpoint,
@@ -52,6 +60,7 @@ __all__ = [
     "evidence",
     "idempotency",
     "inbox_message",
+    "inquiry",
     "ledger_bundle",
     "ledger_checkpoint",
     "ledger_head",
@@ -65,6 +74,7 @@ __all__ = [
     "notice_document",
     "notice_entry",
     "outgoing_event",
+    "provider_pace",
     "provider_reference",
     "receipt",
     "receipt_waiting",

@@ -1,6 +1,6 @@
 """What passes through: receipts in, events out, and what the sandbox keeps."""
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, SmallInteger, Table, Text, text
 
 from noticesvc.storage.tables.base import Id, Micros, metadata
 
@@ -54,4 +54,21 @@ sandbox_receipt = Table(
     Column("due_at", Micros, nullable=False, index=True),
     Column("media_type", Text, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
+)
+
+provider_pace = Table(  # rates that the workers of one database share
+    "provider_pace", metadata,
+    Column("provider", Text, primary_key=True),
+    Column("due", BigInteger, nullable=False),  # microseconds on the database's clock, see domain.rate
+)
+
+inquiry = Table(  # attempts of which a provider is to be asked what became of them
+    "inquiry", metadata,
+    Column("notice_id", Id, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("attempt", SmallInteger, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("due_at", Micros, nullable=False, index=True),
+    Column("doubted", Boolean, nullable=False),  # somebody whom nobody vouches for spoke of it: ask, whatever its state
+    Column("asked_at", Micros),
 )

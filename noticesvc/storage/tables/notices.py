@@ -107,6 +107,7 @@ delivery = Table(
     Column("due_at", Micros),  # when something is to be done next; null: nothing, or parked
     Column("attempts", SmallInteger, nullable=False, server_default="0"),  # answered ones
     Column("failures", SmallInteger, nullable=False, server_default="0"),  # temporary ones, for the retry schedule
+    Column("avoid", Text),  # providers that could not take it since it last waited, by name, with blanks between
     Column("lease_owner", Id),
     Column("lease_until", Micros),
     # Due work of any kind; a claim changes no indexed column.

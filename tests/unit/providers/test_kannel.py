@@ -2,7 +2,7 @@
 
 import pytest
 
-from noticesvc.provider import Callback, OutcomeUnknown, Rejected, TemporaryFailure
+from noticesvc.provider import Callback, OutcomeUnknown, ProviderUnavailable, Rejected
 from providers.kannel import Kannel, _require_taken, report_url
 from providers.shared.smpp_receipt import read_state
 
@@ -81,10 +81,10 @@ def test_reports_posted_as_a_form_and_as_kept_bytes():
 
 @pytest.mark.parametrize(("status", "body", "kind"), [
     (202, b"0: Accepted for delivery", None), (202, b"3: Queued for later delivery", None), (202, b"Sent.", None),
-    (403, b"Authorization failed for sendsms", TemporaryFailure), (401, b"", TemporaryFailure),
-    (404, b"Unknown request.", TemporaryFailure), (429, b"", TemporaryFailure),
+    (403, b"Authorization failed for sendsms", ProviderUnavailable), (401, b"", ProviderUnavailable),
+    (404, b"Unknown request.", ProviderUnavailable), (429, b"", ProviderUnavailable),
     (403, b"Not routable. Do not try again.", Rejected), (400, b"Sender missing and no global set, rejected", Rejected),
-    (503, b"Temporal failure, try again later.", TemporaryFailure), (503, b"Bad gateway", OutcomeUnknown),
+    (503, b"Temporal failure, try again later.", ProviderUnavailable), (503, b"Bad gateway", OutcomeUnknown),
     (500, b"Sending failed.", OutcomeUnknown), (502, b"", OutcomeUnknown), (200, b"<html>", OutcomeUnknown),
     (302, b"", OutcomeUnknown), (202, b"", OutcomeUnknown),
 ])
@@ -93,7 +93,7 @@ def test_answers(status, body, kind):
     if kind is None:
         _require_taken(status, body)
         return
-    with pytest.raises((TemporaryFailure, Rejected, OutcomeUnknown)) as caught:
+    with pytest.raises((ProviderUnavailable, Rejected, OutcomeUnknown)) as caught:
         _require_taken(status, body)
     assert type(caught.value) is kind
     assert caught.value.raw == body
