@@ -33,7 +33,6 @@ from noticesvc.storage.database import Database
 log = structlog.get_logger()
 POLL_S = 0.5
 SEAL_AT_MOST = 256
-SEAL_AT_LEAST = 32  # while calls are in flight; never more than a quarter of them, so that the senders stay busy
 
 
 class Worker:
@@ -156,7 +155,7 @@ class Worker:
             await _either(self._due, POLL_S)
             return
         room = s.concurrency - len(self._calls)
-        if room < min(SEAL_AT_LEAST, s.concurrency // 4, len(self._claims)) or room <= 0:
+        if room < min(SEAL_AT_MOST, s.concurrency // 2, len(self._claims)) or room <= 0:
             await _either(self._room, POLL_S)  # a transaction for one or two intents costs as much as one for many
             return
         wait = await self._start(1 if self._careful else min(room, SEAL_AT_MOST))

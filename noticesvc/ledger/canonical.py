@@ -43,7 +43,7 @@ def _inspect(value: object, depth: int, floats: bool) -> bool:
     """Whether the fast encoder writes this canonically. Raises EntryError for what has no canonical form."""
     if type(value) in _PLAIN or isinstance(value, (str, bool)):
         return True
-    if isinstance(value, int):
+    if type(value) is int or isinstance(value, int):
         if not -MAX_INT <= value <= MAX_INT:
             raise EntryError("A number is beyond 2^53-1, where JSON readers lose digits; write it as a string.")
         return True
@@ -57,13 +57,15 @@ def _inspect(value: object, depth: int, floats: bool) -> bool:
         raise EntryError("A value is nested more than 64 levels deep.")
     plain = True
     if isinstance(value, dict):
-        for name, member in value.items():
-            if not isinstance(name, str):
-                raise EntryError("A member's name is not a string.")
-            if type(member) in _PLAIN and name.isascii():
-                continue
-            # Only beyond the Basic Multilingual Plane does code unit order differ from code point order.
-            plain &= (name.isascii() or max(name) <= "\uffff") & _inspect(member, depth + 1, floats)
+        try:
+            if not all(map(str.isascii, value)):
+                # Only beyond the Basic Multilingual Plane does code unit order differ from code point order.
+                plain = all(name.isascii() or max(name) <= "\uffff" for name in value)
+        except (TypeError, AttributeError):
+            raise EntryError("A member's name is not a string.") from None
+        for member in value.values():
+            if type(member) not in _PLAIN:
+                plain &= _inspect(member, depth + 1, floats)
     elif isinstance(value, (list, tuple)):
         for item in value:
             plain &= _inspect(item, depth + 1, floats)

@@ -152,32 +152,31 @@ def in_effect_at(tx: Tx, row: Mapping[Any, Any], key: DataKey, at: int) -> list[
     return contact.in_effect([version(one, key) for one in rows], at)
 
 
+_AT_DISPATCH = [t.contact.c[name] for name in (
+    "id", "subject_id", "channel", "state", "confirmation", "effective_from", "effective_to", "sealed")]
+
+
 class Resolved(NamedTuple):
-    """Rows of `contact`: the preferred usable one in effect, and the preferred one that is known to be dead; null for none."""
+    """Rows of `contact` as far as dispatch needs them: the preferred usable one in effect, and the preferred one known to be dead."""
 
     usable: Mapping[Any, Any] | None
     invalid: Mapping[Any, Any] | None
 
 
-def resolve_at_dispatch(tx: Tx, wanted: Collection[tuple[str, str]], now: int, *, hold: bool = False) -> dict[tuple[str, str], Resolved]:
+def resolve_at_dispatch(tx: Tx, wanted: Collection[tuple[str, str]], now: int) -> dict[tuple[str, str], Resolved]:
     """For each (subject id, channel) the contacts in effect; one statement for all of them.
 
-    A mandatory notice uses the invalid one when there is no usable one, which is the caller's to decide. With `hold` the
-    recipients' rows are first locked against changes of contacts until the transaction ends (FOR SHARE, in the order of our
-    ids), so that what is sealed now is what is in effect now. Addresses stay sealed; see `version`. Nothing is found for a
-    recipient who was anonymised.
+    A mandatory notice uses the invalid one when there is no usable one, which is the caller's to decide. Who seals holds the
+    recipients' rows before (`Unit` with `hold`), so that what is sealed now is what is in effect now. Addresses stay sealed;
+    see `version`. Nothing is found for a recipient who was anonymised.
     """
     found = dict.fromkeys(wanted, Resolved(None, None))
     if not found:
         return found
     subjects = list({subject_id for subject_id, _ in found})
-    if hold:
-        # A statement of its own: the next one must see what was committed while this one waited.
-        tx.execute(select(t.recipient.c.subject_id).where(tx.within(t.recipient.c.subject_id, subjects))
-                   .order_by(t.recipient.c.subject_id).with_for_update(read=True)).all()
     # A recipient's own time may be ahead of a clock that was set back (see `replace`).
     at = case((t.recipient.c.changed_at > now, t.recipient.c.changed_at), else_=now)
-    statement = select(t.contact).join(t.recipient, and_(
+    statement = select(*_AT_DISPATCH).join(t.recipient, and_(
         t.recipient.c.subject_id == t.contact.c.subject_id, t.recipient.c.recipient_index.is_not(None))).where(
         tx.within(t.contact.c.subject_id, subjects),
         tx.within(t.contact.c.channel, list({channel for _, channel in found})),

@@ -3,8 +3,9 @@
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 from sqlalchemy import func, select
 
 from noticesvc.domain.content import Content, from_json
@@ -18,6 +19,7 @@ from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 from noticesvc.vault import DataKey
 
+_read = msgspec.json.Decoder(dict[str, Any]).decode
 LONGEST_SUBJECT = 250
 LONGEST_BODY = 256 << 10  # bytes of UTF-8, so that a text of any language is cut at the same length on disk
 LONGEST_SMS = 1000
@@ -93,11 +95,23 @@ def rendered(request: NoticeRequest, templates: Mapping[tuple[str | None, int | 
     return Content(subject, body, sms, found.sms_carries, documents, (found.name, found.version))
 
 
+class Text(NamedTuple):
+    """A content with its hash as it was committed."""
+
+    content: Content
+    sha256: str
+
+
 def load(tx: Tx, world: World, notices: Collection[Mapping[str, Any]], keys: Mapping[str, DataKey | None]) -> dict[str, Content | None]:
     """Contents by notice id; null where the recipient's key was destroyed."""
+    return {i: None if text is None else text.content for i, text in load_texts(tx, world, notices, keys).items()}
+
+
+def load_texts(tx: Tx, world: World, notices: Collection[Mapping[str, Any]], keys: Mapping[str, DataKey | None]) -> dict[str, Text | None]:
+    """Contents with their hashes by notice id; null where the recipient's key was destroyed."""
     rows = {row.id: row for row in tx.rows(t.content, "id", {n["content_id"] for n in notices})}
-    shared: dict[str, Content] = {}
-    found: dict[str, Content | None] = {}
+    shared: dict[str, Text] = {}
+    found: dict[str, Text | None] = {}
     for notice in notices:
         row = rows.get(notice["content_id"])
         key = None if row is None else world.system_key if row.subject_id is None else keys.get(row.subject_id)
@@ -106,10 +120,11 @@ def load(tx: Tx, world: World, notices: Collection[Mapping[str, Any]], keys: Map
         elif row.id in shared:
             found[notice["id"]] = shared[row.id]
         else:
-            content = from_json(json.loads(unpack(key.open(row.sealed, f"content:{row.id}"))["content"].value))
-            found[notice["id"]] = content
+            opened = unpack(key.open(row.sealed, f"content:{row.id}"))
+            text = Text(from_json(_read(opened["content"].value)), opened["content_sha256"].value.decode())
+            found[notice["id"]] = text
             if row.subject_id is None:
-                shared[row.id] = content
+                shared[row.id] = text
     return found
 
 

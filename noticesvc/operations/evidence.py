@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy.dialects import postgresql, sqlite
@@ -55,6 +56,7 @@ class NewEvidence:
     content_sha256: str | None = None
 
 
+@lru_cache(maxsize=4096)
 def at(micros: int | None) -> str | None:
     """An instant as entries write it."""
     return None if micros is None else instant.text(instant.from_micros(micros))

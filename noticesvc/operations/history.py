@@ -5,7 +5,6 @@ Readers load it for what they show; a Unit loads it once and keeps it up to date
 
 from collections import defaultdict
 from collections.abc import Collection
-from types import SimpleNamespace
 from typing import Any
 
 from noticesvc.storage import tables as t
@@ -45,9 +44,9 @@ def load(tx: Tx, ids: Collection[str], *, whole: bool = True) -> History:
     if not ids:
         return found
     for row in tx.rows(t.delivery, "notice_id", ids, "position"):
-        found.deliveries[row.notice_id].append(SimpleNamespace(**row._asdict()))
+        found.deliveries[row.notice_id].append(row)
     for row in tx.rows(t.attempt, "notice_id", ids, "number", without=without):
-        found.attempts[row.notice_id].append(SimpleNamespace(**row._asdict()))
+        found.attempts[row.notice_id].append(row)
     for row in tx.rows(t.evidence, "notice_id", ids, "id", without=without):
         found.evidence[row.notice_id].append(row)
     return found

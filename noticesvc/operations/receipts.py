@@ -104,7 +104,8 @@ def apply_all(tx: Tx, world: World, batch: Sequence[Read]) -> None:
     2. Find the attempts they speak of, of a body that was read before only for what waited; those that nobody knows yet wait.
     3. Record, derive, and mark them as done.
     """
-    waiting = {row.id for row in tx.rows(t.receipt, "id", [stored.id for stored, _ in batch], "id", lock=True) if row.due_at is not None}
+    rows = tx.rows(t.receipt, "id", [stored.id for stored, _ in batch], "id", lock="update")
+    waiting = {row.id for row in rows if row.due_at is not None}
     batch = [(stored, [plausible(receipt) for receipt in receipts]) for stored, receipts in batch if stored.id in waiting]
     known: dict[bytes, list[Place]] = {}
     for provider in {stored.provider for stored, _ in batch}:

@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import select
 
 from noticesvc.errors import NotFound
 from noticesvc.operations import subjects
@@ -77,10 +76,9 @@ def locked(tx: Tx, world: World, recipient_ids: Collection[str]) -> dict[str, Re
     by_index = {index(world, recipient_id): recipient_id for recipient_id in recipient_ids}
     if not by_index:
         return {}
-    statement = select(t.recipient).where(tx.within(t.recipient.c.recipient_index, list(by_index))).order_by(t.recipient.c.subject_id)
-    rows = tx.execute(statement.with_for_update()).mappings().all()  # SQLite has one writer and ignores the lock
-    return {by_index[row["recipient_index"]]: RecipientState(
-        dict(row), world.vault.unwrap(row["wrapped_key"], f"recipient:{row['subject_id']}")) for row in rows}
+    rows = tx.rows(t.recipient, "recipient_index", list(by_index), "subject_id", lock="update")
+    return {by_index[row.recipient_index]: RecipientState(
+        vars(row), world.vault.unwrap(row.wrapped_key, f"recipient:{row.subject_id}")) for row in rows}
 
 
 def one_locked(tx: Tx, world: World, recipient_id: str, *, anonymised: bool = False) -> RecipientState:
@@ -105,8 +103,7 @@ def created(tx: Tx, world: World, recipient_ids: Collection[str]) -> dict[str, R
         rows.append({"subject_id": subject_id, "recipient_index": index(world, recipient_id), "wrapped_key": wrapped,
                      "account_state": "active", "refuse_commercial": "", "source_versions": "{}", "created_at": tx.now,
                      "changed_at": tx.now - 1, "subject_seq": 0})
-    insert = (postgresql if tx.postgresql else sqlite).insert(t.recipient)
-    tx.execute(insert.on_conflict_do_nothing(index_elements=["recipient_index"]), rows)
+    tx.insert_new(t.recipient, rows)
     ours = {row["subject_id"] for row in rows}
     found = locked(tx, world, recipient_ids)
     for recipient_id, state in found.items():
@@ -125,9 +122,8 @@ def save(tx: Tx, states: Iterable[RecipientState]) -> None:
         entries += state.entries
         if state.changed:
             groups.setdefault(tuple(sorted(state.changed)), []).append(
-                {f"v_{name}": state.row[name] for name in state.changed} | {"v_id": state.subject_id})
+                {"subject_id": state.subject_id} | {name: state.row[name] for name in sorted(state.changed)})
         state.entries, state.changed = [], set()
-    for names, rows in groups.items():
-        tx.execute(update(t.recipient).where(t.recipient.c.subject_id == bindparam("v_id"))
-                   .values({name: bindparam(f"v_{name}") for name in names}), rows)
+    for rows in groups.values():
+        tx.update(t.recipient, ("subject_id",), rows)
     tx.insert(t.subject_entry, entries)

@@ -5,9 +5,10 @@ One transaction for what starts now. Whatever must not start (expired, refused, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import select, update
 
 from noticesvc.domain import notice as notices
 from noticesvc.domain import quiet
@@ -64,13 +65,13 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
     3. Write attempt, entry and link for the rest.
     4. Derive the notices again whose deliveries were closed.
     """
-    unit = Unit(tx, world, {c.notice_id for c, _ in starts})
+    # The recipients are held as well: what is sealed as in effect now is in effect now, and what they refused counts.
+    unit = Unit(tx, world, {c.notice_id for c, _ in starts}, hold=True)
     mine = _still_held(tx, owner, [c for c, _ in starts])
-    contacts = resolve_at_dispatch(tx, {(c.subject_id, c.channel) for c, _ in starts}, tx.now, hold=tx.postgresql)
-    # Read again now that they are held: what was accepted or refused while we waited counts.
-    recipients = {r.subject_id: r for r in tx.rows(t.recipient, "subject_id", list(unit.recipients))} if tx.postgresql else unit.recipients
+    contacts = resolve_at_dispatch(tx, {(c.subject_id, c.channel) for c, _ in starts}, tx.now)
+    recipients = unit.recipients
     keys = {s: unit.key(s) for s in recipients}
-    texts = contents.load(tx, world, list(unit.notices.values()), keys)
+    texts = contents.load_texts(tx, world, list(unit.notices.values()), keys)
     recorder, made = Recorder(unit), _Made(None if world.quiet is None else world.quiet.until(tx.now))
     for claim, provider in sorted(starts, key=lambda s: (s[0].notice_id, s[0].channel)):
         one = mine.get((claim.notice_id, claim.channel))
@@ -85,14 +86,14 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
             close(unit, row["id"], one, *closed)
             made.closed.add(row["id"])
             continue
-        content = texts[row["id"]]
-        if contact is None or content is None:
+        text = texts[row["id"]]
+        if contact is None or text is None:
             continue
         if made.quiet_until is not None and one.channel in quiet.CHANNELS and not notices.mandatory(row["category"]):
             ends = min(made.quiet_until, row["expires_at"] or made.quiet_until)
             unit.set_delivery(row["id"], one.channel, due_at=ends, lease_owner=None, lease_until=None)
             continue
-        _intend(unit, recorder, made, one, recipient, contact, provider, content)
+        _intend(unit, recorder, made, one, recipient, contact, provider, text)
     tx.insert(t.attempt, made.attempts)
     _links(tx, made.links)
     if made.waiting:
@@ -124,11 +125,9 @@ class _Made:
         self.begun: set[str] = set()
 
 
-def _still_held(tx: Tx, owner: str, claims: Sequence[Claim]) -> dict[tuple[str, str], Row[Any]]:
-    statement = select(t.delivery).where(
-        tx.within(t.delivery.c.notice_id, {c.notice_id for c in claims}), t.delivery.c.lease_owner == owner, t.delivery.c.closed.is_(None)
-    )  # cancelled since it was claimed
-    return {(r.notice_id, r.channel): r for r in tx.execute(statement.with_for_update() if tx.postgresql else statement)}
+def _still_held(tx: Tx, owner: str, claims: Sequence[Claim]) -> dict[tuple[str, str], SimpleNamespace]:
+    rows = tx.rows(t.delivery, "notice_id", {c.notice_id for c in claims}, "notice_id", lock="update")
+    return {(r.notice_id, r.channel): r for r in rows if r.lease_owner == owner and r.closed is None}  # closed since it was claimed
 
 
 def _obstacle(tx: Tx, row: Mapping[str, Any], recipient: Any, one: Any, contact: Any, provider: str | None) -> tuple[str, str] | None:
@@ -144,13 +143,13 @@ def _obstacle(tx: Tx, row: Mapping[str, Any], recipient: Any, one: Any, contact:
 
 
 def _intend(
-    unit: Unit, recorder: Recorder, made: _Made, one: Any, recipient: Any, contact: Any, provider: str | None, content: Content
+    unit: Unit, recorder: Recorder, made: _Made, one: Any, recipient: Any, contact: Any, provider: str | None, text: contents.Text
 ) -> None:
     tx, row = unit.tx, unit.notices[one.notice_id]
     key = unit.key(row["subject_id"])
     assert key is not None  # noqa: S101 (an anonymised recipient is an obstacle)
     address = unpack(key.open(contact["sealed"], f"contact:{contact['id']}"))["address"].value.decode()
-    number, evidence_id, sha256 = one.attempts + 1, tx.new_id(), content.sha256
+    number, evidence_id, (content, sha256) = one.attempts + 1, tx.new_id(), text
     new = NewEvidence(
         notice_id=row["id"],
         delivery_id=one.id,

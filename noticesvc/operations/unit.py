@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Row
-
 from noticesvc.operations import history
 from noticesvc.operations.history import History
 from noticesvc.operations.world import World
@@ -21,7 +19,8 @@ from noticesvc.vault import DataKey
 class Unit:
     """Notices by id, as mutable rows; `save` writes what changed."""
 
-    def __init__(self, tx: Tx, world: World, ids: Collection[str]) -> None:
+    def __init__(self, tx: Tx, world: World, ids: Collection[str], *, hold: bool = False) -> None:
+        """Load and lock these notices; with `hold` also their recipients against changes, in the order of our ids."""
         self.tx, self.world = tx, world
         self._keys: dict[str, DataKey | None] = {}
         self._changed: dict[str, dict[str, Any]] = {}
@@ -30,14 +29,15 @@ class Unit:
         self._evidence: list[dict[str, Any]] = []
         self._history: History | None = None
         self.notices: dict[str, dict[str, Any]] = {}
-        self.recipients: dict[str, Row[Any]] = {}  # by subject, as read by this transaction
+        self.recipients: dict[str, SimpleNamespace] = {}  # by subject, as read by this transaction
         if ids:
-            self.notices = {row.id: row._asdict() for row in tx.rows(t.notice, "id", ids, "id", lock=True)}
-        self.load_recipients({row["subject_id"] for row in self.notices.values()})
+            self.notices = {row.id: vars(row) for row in tx.rows(t.notice, "id", ids, "id", lock="update")}
+        self.load_recipients({row["subject_id"] for row in self.notices.values()}, hold=hold)
 
-    def load_recipients(self, subjects: Collection[str]) -> None:
+    def load_recipients(self, subjects: Collection[str], *, hold: bool = False) -> None:
         """Load these recipients and unwrap their keys; a key is null for one that was anonymised."""
-        for row in self.tx.rows(t.recipient, "subject_id", [s for s in subjects if s not in self._keys]):
+        missing = [s for s in subjects if s not in self._keys]
+        for row in self.tx.rows(t.recipient, "subject_id", missing, "subject_id" if hold else None, lock="share" if hold else ""):
             self.recipients[row.subject_id] = row
             self._keys[row.subject_id] = row.wrapped_key and self.world.vault.unwrap(row.wrapped_key, f"recipient:{row.subject_id}")
 

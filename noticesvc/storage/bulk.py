@@ -1,4 +1,4 @@
-"""Many rows in one statement: INSERT … SELECT and UPDATE … FROM over arrays on PostgreSQL, executemany on SQLite.
+"""Many rows in one statement: arrays on PostgreSQL (storage.arrays), executemany on SQLite.
 
 One statement for any number of rows is planned once and executed once; a statement for each row costs several times as much
 on partitioned tables. Statements are built once for each table and set of columns.
@@ -6,18 +6,19 @@ on partitioned tables. Statements are built once for each table and set of colum
 
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Executable, Row, Table, and_, any_, bindparam, column, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.selectable import TableValuedAlias
+from sqlalchemy import Connection, Executable, Table, and_, bindparam, insert, select, update
+from sqlalchemy.dialects import sqlite
+
+from noticesvc.storage import arrays
 
 
 def insert_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert rows, all with the columns of the first."""
-    names = tuple(rows[0])
-    if conn.dialect.name == "postgresql" and len(rows) > 1:
-        conn.execute(_insert(table, names), {name: [row[name] for row in rows] for name in names})
+    if conn.dialect.name == "postgresql":
+        arrays.insert(conn, table, rows)
     else:
         conn.execute(insert(table), list(rows))
 
@@ -25,8 +26,7 @@ def insert_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]
 def insert_new_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert those rows whose key is free, all with the columns of the first; who lost is for the caller to look up."""
     if conn.dialect.name == "postgresql":
-        names = tuple(rows[0])
-        conn.execute(_insert_new_set(table, names), {name: [row[name] for row in rows] for name in names})
+        arrays.insert(conn, table, rows, new=True)
     else:
         conn.execute(_insert_new_each(table), list(rows))
 
@@ -37,64 +37,36 @@ def update_rows(conn: Connection, table: Table, keys: tuple[str, ...], rows: Seq
     Rows are written in the order of their keys, so that two writers lock them in one order.
     """
     rows = sorted(rows, key=lambda row: tuple(str(row[key]) for key in keys))
+    if conn.dialect.name == "postgresql":
+        return arrays.update(conn, table, keys, rows)
     names = tuple(rows[0])
     sets = tuple(name for name in names if name not in keys)
-    if conn.dialect.name == "postgresql":
-        found = conn.execute(_update_set(table, keys, sets), {f"v_{name}": [row[name] for row in rows] for name in names})
-    else:
-        found = conn.execute(_update_each(table, keys, sets), [{f"v_{name}": row[name] for name in names} for row in rows])
-    return found.rowcount
+    return conn.execute(_update_each(table, keys, sets), [{f"v_{name}": row[name] for name in names} for row in rows]).rowcount
 
 
 def rows_by(conn: Connection, table: Table, key: str, values: Collection[Any], order: str | None = None, *,
-            lock: bool = False, without: tuple[str, ...] = ()) -> Sequence[Row[Any]]:
-    """The rows whose `key` is one of `values`, locked for update where the database has row locks and that is asked for.
+            lock: arrays.Lock = "", without: tuple[str, ...] = ()) -> list[SimpleNamespace]:
+    """The rows whose `key` is one of `values`, locked where the database has row locks and that is asked for.
 
-    `without` names columns to leave behind.
+    `without` names columns to leave behind. A row belongs to whoever asked: its attributes may be changed.
     """
     if not values:
         return []
-    return conn.execute(_by(table, key, order, lock, without, conn.dialect.name == "postgresql"), {"wanted": list(values)}).all()
+    if conn.dialect.name == "postgresql":
+        return arrays.select(conn, table, key, values, order, lock=lock, without=without)
+    found = conn.execute(_by(table, key, order, without), {"wanted": list(values)})
+    return [SimpleNamespace(**row._asdict()) for row in found]
 
 
 @lru_cache(maxsize=256)
-def _by(table: Table, key: str, order: str | None, lock: bool, without: tuple[str, ...], arrays: bool) -> Executable:
-    among = table.c[key]
-    wanted = any_(bindparam("wanted", type_=ARRAY(among.type)))
-    found = select(*[c for c in table.c if c.name not in without]).where(
-        among == wanted if arrays else among.in_(bindparam("wanted", expanding=True)))
-    if order is not None:
-        found = found.order_by(table.c[order])
-    return found.with_for_update() if lock and arrays else found
-
-
-def _arrays(table: Table, names: tuple[str, ...], prefix: str) -> TableValuedAlias:
-    values = [bindparam(f"{prefix}{name}", type_=ARRAY(table.c[name].type)) for name in names]
-    return func.unnest(*values).table_valued(*[column(name, table.c[name].type) for name in names], name="given").render_derived()
-
-
-@lru_cache(maxsize=256)
-def _insert(table: Table, names: tuple[str, ...]) -> Executable:
-    given = _arrays(table, names, "")
-    return insert(table).from_select(list(names), select(*[given.c[name] for name in names]), include_defaults=False)
-
-
-@lru_cache(maxsize=256)
-def _insert_new_set(table: Table, names: tuple[str, ...]) -> Executable:
-    given = _arrays(table, names, "")
-    return postgresql.insert(table).from_select(
-        list(names), select(*[given.c[name] for name in names]), include_defaults=False).on_conflict_do_nothing()
+def _by(table: Table, key: str, order: str | None, without: tuple[str, ...]) -> Executable:
+    found = select(*[c for c in table.c if c.name not in without]).where(table.c[key].in_(bindparam("wanted", expanding=True)))
+    return found if order is None else found.order_by(table.c[order])
 
 
 @lru_cache(maxsize=256)
 def _insert_new_each(table: Table) -> Executable:
     return sqlite.insert(table).on_conflict_do_nothing()
-
-
-@lru_cache(maxsize=256)
-def _update_set(table: Table, keys: tuple[str, ...], sets: tuple[str, ...]) -> Executable:
-    given = _arrays(table, (*keys, *sets), "v_")
-    return update(table).where(and_(*[table.c[key] == given.c[key] for key in keys])).values({name: given.c[name] for name in sets})
 
 
 @lru_cache(maxsize=256)

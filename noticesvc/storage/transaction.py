@@ -6,14 +6,15 @@ one pending row when the function that got this transaction returns.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, CursorResult, Executable, Row, any_, func, insert, literal, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, CursorResult, Executable, any_, func, insert, literal, select
 
 from noticesvc.domain import instant
 from noticesvc.domain.identity import uuid7
 from noticesvc.ledger import entry as ledger_entry
-from noticesvc.storage import bulk
+from noticesvc.storage import arrays, bulk
 from noticesvc.storage import tables as t
 
 
@@ -100,9 +101,9 @@ class Tx:
             return cast("ColumnElement[bool]", column == any_(literal(list(values), ARRAY(column.type))))
         return cast("ColumnElement[bool]", column.in_(list(values)))
 
-    def rows(self, table: Any, key: str, values: Collection[Any], order: str | None = None, *, lock: bool = False,
-             without: tuple[str, ...] = ()) -> Sequence[Row[Any]]:
-        """The rows of a table whose `key` is one of `values`, in the order of a column; with `lock` until the transaction ends.
+    def rows(self, table: Any, key: str, values: Collection[Any], order: str | None = None, *, lock: arrays.Lock = "",
+             without: tuple[str, ...] = ()) -> list[SimpleNamespace]:
+        """The rows of a table whose `key` is one of `values`, in the order of a column; with `lock` held until the transaction ends.
 
         `without` names columns to leave behind, such as sealed ones that nobody opens.
         """

@@ -118,13 +118,8 @@ async def test_a_clock_set_back_does_not_bring_old_contacts_back(here):
     assert [c["address"] for c in found] == [NEW] == await current(here, "u")
     assert found[0]["effective_from"] == text(START + 1)
     subject_id = (await here.rows(t.recipient))[0].subject_id
-    for hold in (False, True):
-        resolved = await here.database.write(_resolve, [(subject_id, "sms")], here.clock(), hold)
-        assert resolved[subject_id, "sms"].usable["id"] == found[0]["contact_id"]
-
-
-def _resolve(tx, wanted, now, hold):
-    return contacts.resolve_at_dispatch(tx, wanted, now, hold=hold)
+    resolved = await here.database.write(contacts.resolve_at_dispatch, [(subject_id, "sms")], here.clock())
+    assert resolved[subject_id, "sms"].usable["id"] == found[0]["contact_id"]
 
 
 async def test_dispatch_resolves_many_at_once_by_preference_and_names_the_dead_one(here):
@@ -139,11 +134,11 @@ async def test_dispatch_resolves_many_at_once_by_preference_and_names_the_dead_o
     a, b = owner[ids[OLD]], owner[ids["b@example.cn"]]
     assert a != b
     wanted = [(a, "sms"), (a, "email"), (a, "postal"), (b, "email")]
-    now = await here.database.write(_resolve, wanted, here.clock(), False)
+    now = await here.database.write(contacts.resolve_at_dispatch, wanted, here.clock())
     assert {k: tuple(row and row["id"] for row in v) for k, v in now.items()} == {
         (a, "sms"): (ids[NEW], ids[OLD]), (a, "email"): (ids["li@example.cn"], None), (a, "postal"): (None, None),
         (b, "email"): (ids["b@example.cn"], None)}
-    later = await here.database.write(_resolve, wanted, START + 60_000_000, False)
+    later = await here.database.write(contacts.resolve_at_dispatch, wanted, START + 60_000_000)
     assert later[b, "email"].usable["id"] == ids["c@example.cn"]
     wrapped = {row.subject_id: row.wrapped_key for row in await here.rows(t.recipient)}
     key = here.world.vault.unwrap(wrapped[a], f"recipient:{a}")
@@ -193,7 +188,8 @@ async def test_an_anonymised_recipient_is_unknown_and_may_come_again(here):
     await here.database.write(lambda tx: tx.execute(update(t.recipient).values(recipient_index=None, wrapped_key=None)))
     assert (await here.http.get("/v1/recipients/u/contacts")).status_code == 404
     old, = await here.rows(t.recipient)
-    assert await here.database.write(_resolve, [(old.subject_id, "sms")], here.clock(), False) == {(old.subject_id, "sms"): (None, None)}
+    place = (old.subject_id, "sms")
+    assert await here.database.write(contacts.resolve_at_dispatch, [place], here.clock()) == {place: (None, None)}
     assert [e.openings for e in await here.database.read(subjects.entries, here.world, old.subject_id)] == [{}, {}]
     assert (await put(here, "u", sms(NEW))).status_code == 200
     assert len(await here.rows(t.recipient)) == 2
