@@ -9,12 +9,12 @@ every answer in it is committed it is emptied.
 
 import base64
 import fcntl
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from noticesvc.errors import VaultError
@@ -23,7 +23,7 @@ from noticesvc.vault import DataKey
 
 log = structlog.get_logger()
 SUFFIX = ".journal"
-_MEMBERS = tuple(member.name for member in fields(Answer))
+_decode = msgspec.json.Decoder(Answer).decode
 _EMPTY_ABOVE = 1 << 16  # bytes; below this, emptying is not worth a system call
 
 
@@ -99,7 +99,7 @@ class Found:
                 continue
             try:
                 yield decode(key.open(sealed, f"journal:{reference}"))
-            except (VaultError, ValueError, TypeError):
+            except (VaultError, msgspec.DecodeError):
                 log.warning("an answer in a journal cannot be read", worker=self.worker)
 
 
@@ -142,13 +142,9 @@ def read(path: Path) -> Found:
 
 def encode(answer: Answer) -> bytes:
     """An answer as bytes."""
-    data = {name: getattr(answer, name) for name in _MEMBERS}
-    data["raw"] = None if answer.raw is None else base64.b64encode(answer.raw).decode()
-    return json.dumps(data).encode()
+    return msgspec.json.encode(answer)  # bytes become base64
 
 
 def decode(data: bytes) -> Answer:
     """The answer again."""
-    made = json.loads(data)
-    made["raw"] = None if made["raw"] is None else base64.b64decode(made["raw"])
-    return Answer(**made)
+    return _decode(data)

@@ -152,12 +152,8 @@ def in_effect_at(tx: Tx, row: Mapping[Any, Any], key: DataKey, at: int) -> list[
     return contact.in_effect([version(one, key) for one in rows], at)
 
 
-_AT_DISPATCH = [t.contact.c[name] for name in (
-    "id", "subject_id", "channel", "state", "confirmation", "effective_from", "effective_to", "sealed")]
-
-
 class Resolved(NamedTuple):
-    """Rows of `contact` as far as dispatch needs them: the preferred usable one in effect, and the preferred one known to be dead."""
+    """Rows of `contact`: the preferred usable one in effect, and the preferred one that is known to be dead; null for none."""
 
     usable: Mapping[Any, Any] | None
     invalid: Mapping[Any, Any] | None
@@ -176,7 +172,7 @@ def resolve_at_dispatch(tx: Tx, wanted: Collection[tuple[str, str]], now: int) -
     subjects = list({subject_id for subject_id, _ in found})
     # A recipient's own time may be ahead of a clock that was set back (see `replace`).
     at = case((t.recipient.c.changed_at > now, t.recipient.c.changed_at), else_=now)
-    statement = select(*_AT_DISPATCH).join(t.recipient, and_(
+    statement = select(t.contact).join(t.recipient, and_(
         t.recipient.c.subject_id == t.contact.c.subject_id, t.recipient.c.recipient_index.is_not(None))).where(
         tx.within(t.contact.c.subject_id, subjects),
         tx.within(t.contact.c.channel, list({channel for _, channel in found})),

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import delete, select, update
 
-from noticesvc.domain import view
+from noticesvc.domain import plain, view
 from noticesvc.operations import contents
 from noticesvc.operations.unit import Unit
 from noticesvc.operations.world import World
@@ -20,7 +20,7 @@ from noticesvc.storage.transaction import Tx
 REPEATED_FOR = 3 * 86_400_000_000  # microseconds
 
 
-def notice(unit: Unit, row: dict[str, Any], type_: str, weighing: view.Weighing) -> None:
+def notice(unit: Unit, row: dict[str, Any], type_: str, weighing: view.Weighing | plain.Plain) -> None:
     """Queue an event about a notice; nothing if no receiver is configured or the recipient was anonymised."""
     key = unit.key(row["subject_id"])
     if not unit.world.events_enabled or key is None:

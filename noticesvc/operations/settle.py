@@ -8,26 +8,37 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from noticesvc.domain import deadline, delivery, instant, notice, service_time, view
+from noticesvc.domain import deadline, delivery, instant, notice, plain, service_time, view
 from noticesvc.operations import events, facts, invalid_contacts
+from noticesvc.operations.history import History
 from noticesvc.operations.unit import Unit
+
+Weighing = view.Weighing | plain.Plain
 
 
 def settle(unit: Unit, ids: Collection[str] | None = None) -> None:
     """Derive these notices of the unit (all by default) again. The caller saves the unit afterwards."""
     rows = [unit.notices[i] for i in (unit.notices if ids is None else ids)]
-    known = facts.of_unit(unit, [row["id"] for row in rows])
-    weighings = {row["id"]: view.weigh(known[row["id"]], instant.from_micros(unit.tx.now)) for row in rows}
+    past, as_of = unit.history(), instant.from_micros(unit.tx.now)
+    weighings: dict[str, Weighing] = {}
+    for row in rows:
+        i = row["id"]
+        seen = plain.weigh(unit.world.rules[row["rule"]], past.deliveries[i], past.attempts[i], past.evidence[i], as_of)
+        if seen is not None:
+            weighings[i] = seen
+    known = facts.of_unit(unit, [row["id"] for row in rows if row["id"] not in weighings])
+    whole = {i: view.weigh(found, as_of) for i, found in known.items()}
+    weighings |= whole
     for row in rows:
         _service(unit, row, weighings[row["id"]])
         _state(unit, row, weighings[row["id"]])
-    ladder = _deliveries(unit, rows, known, weighings)
-    invalid_contacts.apply(unit, known, weighings)
+    ladder = _deliveries(unit, rows, weighings)
+    invalid_contacts.apply(unit, known, whole)
     if ladder:
         settle(unit, ladder)
 
 
-def _service(unit: Unit, row: dict[str, Any], weighing: view.Weighing) -> None:
+def _service(unit: Unit, row: dict[str, Any], weighing: Weighing) -> None:
     """A changed result is a new determination: entry, columns, deadlines, events."""
     new = weighing.result.determined()
     if not service_time.changed(_last(row), new):
@@ -66,7 +77,7 @@ def _last(row: dict[str, Any]) -> service_time.Determined | None:
                                    row["service_evidence_id"], row["basis"], row["conflict"], own)
 
 
-def _deadlines(unit: Unit, row: dict[str, Any], weighing: view.Weighing) -> None:
+def _deadlines(unit: Unit, row: dict[str, Any], weighing: Weighing) -> None:
     """The response or appeal window, counted from independent service; set again when that changed."""
     own = weighing.result.independent
     if own is None or row["response_window"] is None:
@@ -85,15 +96,14 @@ def _deadlines(unit: Unit, row: dict[str, Any], weighing: view.Weighing) -> None
     unit.set(row["id"], deadlines=json.dumps([*others, made]))
 
 
-def _state(unit: Unit, row: dict[str, Any], weighing: view.Weighing) -> None:
+def _state(unit: Unit, row: dict[str, Any], weighing: Weighing) -> None:
     if row["state"] != weighing.state:
         unit.set(row["id"], state=weighing.state)
         if weighing.state == "unserved":
             events.notice(unit, row, "notice.unserved", weighing)
 
 
-def _deliveries(unit: Unit, rows: list[dict[str, Any]], known: dict[str, view.NoticeFacts],
-                weighings: dict[str, view.Weighing]) -> set[str]:
+def _deliveries(unit: Unit, rows: list[dict[str, Any]], weighings: dict[str, Weighing]) -> set[str]:
     """Write delivery states and when each is due next; answers the notices whose ladder closed deliveries."""
     again: set[str] = set()
     past = unit.history()
@@ -104,7 +114,7 @@ def _deliveries(unit: Unit, rows: list[dict[str, Any]], known: dict[str, view.No
             state = weighing.states[one.id]
             # `claimed` is only shown: the stored row stays claimable state, with its lease.
             kept = "pending" if state == "claimed" else state
-            due = _due(row, one, kept, known[row["id"]], unit.tx.now)
+            due = _due(row, one, kept, past, unit.tx.now)
             if kept in delivery.FINISHED and kept != "delivered" and one.state not in delivery.FINISHED:
                 failed.add(one.id)
             if (kept, due) != (one.state, one.due_at):
@@ -114,16 +124,18 @@ def _deliveries(unit: Unit, rows: list[dict[str, Any]], known: dict[str, view.No
     return again
 
 
-def _due(row: dict[str, Any], one: Any, state: str, known: view.NoticeFacts, now: int) -> int | None:
+def _due(row: dict[str, Any], one: Any, state: str, past: History, now: int) -> int | None:
     """When a delivery in this state needs somebody: the horizon of a sent one, the set time of a waiting one."""
     if state in delivery.FINISHED:
         return None
     if state == "sent" and one.state != "sent":
-        attempts = next(d.attempts for d in known.deliveries if d.id == one.id)
+        last = max((a for a in past.attempts[row["id"]] if a.channel == one.channel), key=lambda a: int(a.number))
+        answer = past.answer(row["id"], one.channel, last.number)
+        started = last.intended_at if answer is None or answer.call_started_at is None else answer.call_started_at
         horizon = delivery.HORIZON.get(one.channel)
         ends = [row["expires_at"]] if row["expires_at"] is not None else []
         if horizon is not None:
-            ends.append(instant.to_micros(attempts[-1].started_at + horizon))
+            ends.append(started + int(horizon.total_seconds()) * 1_000_000)
         return min(ends, default=None)
     if state == "pending" and (one.state == "sent" or one.state in delivery.FINISHED):
         return None  # what it had was rebutted: nothing is sent again by itself
@@ -133,7 +145,7 @@ def _due(row: dict[str, Any], one: Any, state: str, known: view.NoticeFacts, now
     return due
 
 
-def _ladder(unit: Unit, row: dict[str, Any], weighing: view.Weighing, mine: list[Any], failed: Collection[str]) -> bool:
+def _ladder(unit: Unit, row: dict[str, Any], weighing: Weighing, mine: list[Any], failed: Collection[str]) -> bool:
     """Once served, cancel what never started. When the rung before has just `failed`, let the next one start now, and those
     after it each `ladder_after` later than the one before.
     """

@@ -15,15 +15,16 @@ async def here(database_url):
 def deliveries(here, count):
     """Rows whose columns are now the same in all, now different, now null; by notice."""
     new_id = here.database.sources.new_id
-    rows = [{"notice_id": new_id(), "channel": "email", "id": new_id(), "subject_id": new_id(), "position": i, "priority": 0, "carries": "full", "state": "pending", "closed": None,
-             "due_at": None if i % 2 else START + i, "attempts": 0, "failures": i % 3, "lease_owner": None, "lease_until": None}
+    rows = [{"notice_id": new_id(), "channel": "email", "id": new_id(), "subject_id": new_id(), "position": i,
+             "priority": 0, "carries": "full", "state": "pending", "closed": None, "due_at": None if i % 2 else START + i,
+             "attempts": 0, "failures": i % 3, "lease_owner": None, "lease_until": None}
             for i in range(count)]
     return {row["notice_id"]: row for row in rows}
 
 
 async def stored(here, rows):
     found = await here.database.write(lambda tx: tx.rows(t.delivery, "notice_id", list(rows), "notice_id", lock="update"))
-    return {row.notice_id: vars(row) for row in found}
+    return {row.notice_id: {name: vars(row)[name] for name in rows[row.notice_id]} for row in found}
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 9, 300])
