@@ -12,7 +12,7 @@ import time
 from bench.ledger_loader import load
 from noticesvc.operations.audit import audit_database
 from noticesvc.storage.transaction import Tx
-from tests.support.ledger import ORIGIN, SIGNER, opened
+from tests.support.ledger import SIGNER, opened
 from tests.support.postgres import running
 
 
@@ -24,7 +24,7 @@ async def measure(url: str, entries: int) -> None:
 
         def audit(tx: Tx) -> None:
             began = time.perf_counter()
-            done = audit_database(tx, ORIGIN, [SIGNER.verifier], None, 60_000_000, lambda *_: None)
+            done = audit_database(tx, [SIGNER.verifier], None, 60_000_000, lambda *_: None)
             took = time.perf_counter() - began
             assert done.findings == (), done.findings
             print(f"{database.engine.name}: {done.entries:,} entries in {took:.1f} s, {done.entries / took:,.0f} entries/s; "

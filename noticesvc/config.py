@@ -51,7 +51,15 @@ class DatabaseSettings(_Section):
     url: SecretStr = SecretStr("sqlite+aiosqlite:///noticesvc.db")
 
 
-class Ledger(_Section):
+class KeySource(_Section):
+    """Where a key comes from; the first that is set: the text itself (from the environment), a command that prints it, a file."""
+
+    key: SecretStr = SecretStr("")
+    key_command: list[str] = []
+    key_file: str
+
+
+class Ledger(KeySource):
     """The log's name, its signing key and where the outside copy of its checkpoint lies."""
 
     origin: str = Field("notices.example.com", min_length=1, max_length=200, pattern=r"^[^\s+]+$")
@@ -60,7 +68,7 @@ class Ledger(_Section):
     checkpoint_copy: str = "checkpoint"
 
 
-class VaultSettings(_Section):
+class VaultSettings(KeySource):
     """The master key of personal data, and how long it is kept after a recipient was anonymised."""
 
     key_file: str = "vault.key"

@@ -10,7 +10,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -157,14 +156,6 @@ def read_secret_file(path: Path, what: str) -> str:
         msg = f"The {what} file can be read by others than its owner; run `chmod 600` on it."
         raise ConfigurationError(msg)
     return text
-
-
-def load(path: Path, random: Callable[[int], bytes] = os.urandom) -> Vault:
-    """The vault of an installation, from its key file."""
-    def read() -> tuple[dict[int, bytes], bytes]:
-        return parse(read_secret_file(path, "vault key"))
-    masters, index = read()
-    return Vault(masters, index, random, read)
 
 
 def fingerprint(value: bytes) -> bytes:

@@ -96,7 +96,8 @@ def components(installation: "Installation", role: Role) -> list[Component]:
         made.append(acceptor)
     if role in ("all", "worker"):
         database, world, settings, providers = installation.database, installation.world, installation.settings, installation.providers
-        made.append(Sequencer(database, installation.signer, settings.path(settings.ledger.checkpoint_copy), settings.ledger.max_delay_s))
+        made.append(Sequencer(database, installation.signer, settings.path(settings.ledger.checkpoint_copy), settings.ledger.max_delay_s,
+                              installation.retired))
         made.append(Providers(database, world, providers))
         made.append(Housekeeping(database, world, providers))
         if any(provider.can_be_asked for provider in providers.values()):

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from noticesvc import config, vault
-from noticesvc.bootstrap import template
+from noticesvc.bootstrap import key_sources, template
 from noticesvc.bootstrap.installation import SYSTEM_KEY, SYSTEM_KEY_PLACE, open_database
 from noticesvc.config import Settings
 from noticesvc.domain.access import SCOPES
@@ -52,15 +52,17 @@ async def found(folder: Path, database_url: str | None) -> Founded:
         # 2. The keys, unless the database was founded with others.
         founded_before = await database.read(migrate.current) is not None and await database.read(_system_key_exists)
         signer, master = settings.path(settings.ledger.key_file), settings.path(settings.vault.key_file)
-        for path, what in ((signer, "ledger key"), (master, "vault key")):
+        signer_text = ledger_keys.generate(settings.ledger.origin, os.urandom(32)).private_text() + "\n"
+        for section, path, text in (("ledger", signer, signer_text), ("vault", master, vault.new_key_file(os.urandom))):
+            if not key_sources.in_file(settings, section):
+                continue  # it is kept elsewhere, and must be there already
             if founded_before and not path.exists():
                 raise ConfigurationError(
-                    f"The {what} file {path.name} is missing, but the database was founded with one; restore it from its copy.")
-        _write_new(done, signer, ledger_keys.generate(settings.ledger.origin, os.urandom(32)).private_text() + "\n")
-        _write_new(done, master, vault.new_key_file(os.urandom))
+                    f"The {section} key file {path.name} is missing, but the database was founded with one; restore it from its copy.")
+            _write_new(done, path, text)
         # 3. Tables, system key and first API key, in one transaction.
         before = await database.read(migrate.current)
-        done.secret = await database.write(_lay, vault.load(master), True)
+        done.secret = await database.write(_lay, key_sources.vault(settings), True)
         after = migrate.head()
         (done.kept if before == after else done.made).append(f"database at version {after}")
     finally:
@@ -82,7 +84,7 @@ def _what_it_needs(config_file: Path) -> Settings:
 
 async def upgrade(settings: Settings) -> tuple[str | None, str | None]:
     """Bring the database to this program's version; answers the versions before and after."""
-    master = vault.load(settings.path(settings.vault.key_file))
+    master = key_sources.vault(settings)
     database = open_database(settings)
     try:
         before = await database.read(migrate.current)

@@ -16,13 +16,12 @@ from typing import Any, Self, cast
 
 from sqlalchemy import select
 
-from noticesvc import vault as vaults
 from noticesvc.api.context import Acceptor, House
-from noticesvc.bootstrap import plugins
+from noticesvc.bootstrap import key_sources, plugins
 from noticesvc.config import Settings
 from noticesvc.domain import calendar, instant, quiet, rules
-from noticesvc.errors import ConfigurationError, NoteError
-from noticesvc.ledger.key import Signer
+from noticesvc.errors import ConfigurationError
+from noticesvc.ledger.key import Signer, Verifier
 from noticesvc.operations.world import World
 from noticesvc.provider import Provider
 from noticesvc.storage import migrate
@@ -64,19 +63,6 @@ async def check_schema(database: Database) -> None:
         state = "holds no tables of noticesvc yet" if current is None else f"is at version {current}, this program needs {head}"
         raise ConfigurationError(
             f"The database {state}; run `noticesvc migrate --config FILE` (or `noticesvc init` for a new installation).")
-
-
-def load_signer(settings: Settings) -> Signer:
-    """The ledger's signing key, under the name of the configured origin. ConfigurationError says what is wrong with it.
-
-    C2SP tlog-checkpoint: the name of the log's key is its origin. The key file's own name is of no weight, so that the
-    origin can be chosen until the first checkpoint is signed; `check_origin` guards it from then on.
-    """
-    text = vaults.read_secret_file(settings.path(settings.ledger.key_file), "ledger key")
-    try:
-        return Signer.parse(text).named(settings.ledger.origin)
-    except NoteError as error:
-        raise ConfigurationError(f"ledger.key_file: {error}") from None
 
 
 def check_origin(tx: Tx, origin: str) -> None:
@@ -137,6 +123,7 @@ class Installation:
     world: World
     providers: dict[str, Provider]
     signer: Signer
+    retired: tuple[Verifier, ...]  # keys that the signer replaced
     house: House
 
     @classmethod
@@ -145,8 +132,8 @@ class Installation:
 
         Raises ConfigurationError for what is wrong, DatabaseUnavailable if the database cannot be reached.
         """
-        vault = vaults.load(settings.path(settings.vault.key_file))
-        signer = load_signer(settings)
+        vault = key_sources.vault(settings)
+        signer, retired = key_sources.log_keys(settings)
         known_calendar, known_rules = load_calendar(settings), load_rules(settings)
         providers = plugins.configure(settings.providers)
         database = open_database(settings)
@@ -164,7 +151,7 @@ class Installation:
             sandbox=has_sandbox(settings), events_enabled=bool(settings.events.url),
             quiet=quiet.hours(settings.quiet.from_, settings.quiet.to), retention_days=settings.vault.retention_days)
         house = House(settings, database, world, providers, cast("Acceptor", None), dict)
-        return cls(settings, database, world, providers, signer, house)
+        return cls(settings, database, world, providers, signer, retired, house)
 
     def faults(self) -> dict[str, Any]:
         """What is degraded by the configuration itself."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from noticesvc.cli.running import load_settings, with_database
+from noticesvc.cli.running import config_option, load_settings, with_database, with_installation
 
 if TYPE_CHECKING:
     from noticesvc.ledger.key import Verifier
@@ -51,24 +51,39 @@ def keygen(name: str, out: Path, witness: bool) -> None:
 
 
 @ledger.command()
+@config_option
+def rotate(config_file: Path) -> None:
+    """Put a new signing key in the place of the current one and print its verifier key.
+
+    The key file keeps the verifier keys of those that were replaced: what they signed stays valid, and they stay served. On
+    several hosts: stop the workers, rotate on one, copy the key file to the others, start. On one: restart the service.
+    """
+    from noticesvc.bootstrap import log_key
+    click.echo(log_key.rotate(load_settings(config_file)))
+
+
+@ledger.command()
 @optional_config
 @click.option("--tiles", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False),
               help="Audit an export in this folder instead of the database.")
 @click.option("--against", metavar="CHECKPOINT", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="Prove that today's log extends this older signed checkpoint.")
+@click.option("--open", "open_", is_flag=True, help="Compare every row column by column too, and decrypt and open every commitment.")
 @click.option("--log-key", "log_keys", metavar="VKEY", multiple=True,
-              help="Trust this verifier key; repeat for several. Left out: the installation's, or the export's own.")
-def audit(config_file: Path | None, tiles: Path | None, against: Path | None, log_keys: tuple[str, ...]) -> None:
+              help="Trust this verifier key; repeat for several. Left out: those in the installation's key file, or the export's own.")
+def audit(config_file: Path | None, tiles: Path | None, against: Path | None, open_: bool, log_keys: tuple[str, ...]) -> None:
     """Recompute the whole log and compare everything that must agree with it.
 
     From the database: entries, tiles, index map, checkpoints, the numbering of each notice's entries, evidence rows and
-    entries both ways, and that no accepted notice was dropped. May run beside a live service. Prints one sentence for
-    each finding; status 1 if there is any.
+    entries both ways, and that no accepted notice was dropped; with --open whatever else the rows say. May run beside a
+    live service. Prints one sentence for each finding; status 1 if there is any.
     """
     from noticesvc.ledger.key import Verifier
 
     keys = [Verifier.parse(text) for text in log_keys]
     older = against.read_bytes().decode("utf-8", "replace") if against else None
+    if tiles is not None and open_:
+        raise click.UsageError("--open needs the database and its keys; an export holds neither.")
     if tiles is not None:
         from noticesvc.operations.audit import audit_export
         with _progress() as progress:
@@ -76,7 +91,7 @@ def audit(config_file: Path | None, tiles: Path | None, against: Path | None, lo
         if not log_keys:
             click.echo("The key inside the export was trusted; give --log-key to check against one you know.")
     elif config_file is not None:
-        done = _audit_database(config_file, keys, older)
+        done = _audit_database(config_file, keys, older, open_=open_)
     else:
         raise click.UsageError("Give --config FILE for a database or --tiles DIR for an export.")
     for sentence in done.findings:
@@ -104,17 +119,20 @@ def export(config_file: Path, folder: Path, entries: bool) -> None:
     click.echo(f"{size} entries exported.")
 
 
-def _audit_database(config_file: Path, keys: list["Verifier"], older: str | None) -> "Audit":
-    from noticesvc.bootstrap.installation import load_signer
+def _audit_database(config_file: Path, keys: list["Verifier"], older: str | None, *, open_: bool) -> "Audit":
+    from noticesvc.bootstrap import key_sources
     from noticesvc.operations.audit import audit_database
 
     settings = load_settings(config_file)
-    trusted = keys or [load_signer(settings).verifier]
+    signer, retired = key_sources.log_keys(settings)
+    trusted = keys or [signer.verifier, *retired]
     # The sequencer may be busy for a moment; what waits ten times as long as promised, waits for nobody.
     patience_us = int(max(settings.ledger.max_delay_s * 10, 10) * 1_000_000)
     with _progress() as progress:
-        return with_database(config_file, lambda database: database.read(
-            audit_database, settings.ledger.origin, trusted, older, patience_us, progress))
+        if open_:
+            return with_installation(config_file, lambda installation: installation.database.read(
+                audit_database, trusted, older, patience_us, progress, installation.world))
+        return with_database(config_file, lambda database: database.read(audit_database, trusted, older, patience_us, progress))
 
 
 class _progress:  # noqa: N801 (used as a function)

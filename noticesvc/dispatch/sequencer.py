@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_not_exception_type,
 from noticesvc.dispatch import outside_copy
 from noticesvc.errors import LedgerMismatch, UnavailableError
 from noticesvc.ledger.checkpoint import Checkpoint
-from noticesvc.ledger.key import Signer
+from noticesvc.ledger.key import Signer, Verifier
 from noticesvc.operations import ledger_reading, sequence
 from noticesvc.storage.database import Database
 from noticesvc.storage.election import Election
@@ -31,8 +31,9 @@ STAND_S = 1.0  # between two tries to be elected, and between two signs of life
 class Sequencer:
     """One candidate for the office of sequencer. `start` and `stop` belong to the event loop that runs it."""
 
-    def __init__(self, database: Database, signer: Signer, copy: Path, max_delay_s: float = 1.0) -> None:
-        self._database, self._signer, self._copy = database, signer, copy
+    def __init__(self, database: Database, signer: Signer, copy: Path, max_delay_s: float = 1.0,
+                 retired: tuple[Verifier, ...] = ()) -> None:
+        self._database, self._signer, self._copy, self._retired = database, signer, copy, retired
         self._rest_s = min(REST_S, max_delay_s / 4)
         self._poll_s = min(POLL_S, max_delay_s / 2)
         self._batch = sequence.BYTES // (4 if database.is_sqlite else 1)  # SQLite's one writer waits meanwhile
@@ -154,7 +155,8 @@ class Sequencer:
         waiting = True
         while waiting and self._epoch is not None:
             self._woken.clear()
-            done = await self._database.write(sequence.sequence, self._signer, self._owner, self._epoch, self._last, self._batch)
+            done = await self._database.write(sequence.sequence, self._signer, self._owner, self._epoch, self._last, self._batch,
+                                              self._retired)
             waiting, self._last = done.waiting, done.checkpoint
             self._signed.set()
             await self._write_copy(done.note)
@@ -170,7 +172,7 @@ class Sequencer:
     async def _check(self) -> None:
         # The copy is read before the database, which a sequencer elsewhere on this host may be moving on.
         copy = await asyncio.to_thread(outside_copy.read, self._copy)
-        await self._database.read(sequence.check, self._signer, copy)
+        await self._database.read(sequence.check, self._signer, copy, self._retired)
 
     async def _write_copy(self, note: str) -> None:
         try:

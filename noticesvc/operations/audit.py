@@ -18,8 +18,9 @@ from noticesvc.ledger.key import Verifier
 from noticesvc.ledger.tile import Tile, tiles_of
 from noticesvc.operations import audit_rows
 from noticesvc.operations.audit_entries import EntryAudit, hexadecimal, scratch
+from noticesvc.operations.audit_open import audit_open
 from noticesvc.operations.audit_tree import Findings, TreeAudit, signed
-from noticesvc.operations.sequence import verifiers
+from noticesvc.operations.world import World
 from noticesvc.storage import ledger
 from noticesvc.storage.transaction import Tx
 
@@ -40,15 +41,17 @@ class Audit:
     more: int  # findings beyond those listed
 
 
-def audit_database(tx: Tx, origin: str, keys: Sequence[Verifier], against: str | None, max_delay_us: int, progress: Progress) -> Audit:
+def audit_database(tx: Tx, keys: Sequence[Verifier], against: str | None, max_delay_us: int, progress: Progress,
+                   world: World | None = None) -> Audit:
     """Audit a database in this one snapshot.
 
-    `keys` are trusted beside those that the database lists as retired; `against` is an older signed checkpoint that today's
-    log must extend; entries may wait `max_delay_us` microseconds. Raises NoteError if `against` does not verify.
+    `keys` are the current key and those it replaced, and no others are trusted; `against` is an older signed checkpoint that today's
+    log must extend; entries may wait `max_delay_us` microseconds. With `world` everything is opened and compared as well
+    (audit_open). Raises NoteError if `against` does not verify.
     """
     findings = Findings()
-    trusted = list(dict.fromkeys([*keys, *verifiers(tx, origin)]))
-    old = checkpoints.verify(against, trusted).checkpoint if against is not None else None
+    _check_keys(tx, keys, findings)
+    old = checkpoints.verify(against, keys).checkpoint if against is not None else None
     head = ledger.head(tx)
     size = head.size if head else 0
     latest = ledger.latest_checkpoint(tx)
@@ -63,7 +66,7 @@ def audit_database(tx: Tx, origin: str, keys: Sequence[Verifier], against: str |
                 entries.batches(rows)
                 after = rows[-1][0]
             entries.batches_outside(size)
-            TreeAudit(_Stored(tx), size, _claims(_signed_notes(tx), trusted, old, findings), findings, entries.visit).walk(progress)
+            TreeAudit(_Stored(tx), size, _claims(_signed_notes(tx), keys, old, findings), findings, entries.visit).walk(progress)
             _check_counts(tx, size, findings)
             pending, waiting = _pending(tx, size, entries, max_delay_us, findings)
             entries.flush()
@@ -72,6 +75,8 @@ def audit_database(tx: Tx, origin: str, keys: Sequence[Verifier], against: str |
                 audit_rows.explain(tx, memory, differing, _all_entries(tx, size), pending, findings)
             audit_rows.compare_counters(tx, entries, findings)
             audit_rows.check_conservation(tx, findings)
+            if world is not None:
+                audit_open(tx, world, memory, findings, progress)
         finally:
             memory.close()
     return Audit(size, waiting, old.size if old else None, tuple(findings.sentences), findings.more)
@@ -101,6 +106,17 @@ def audit_export(folder: Path, keys: Sequence[Verifier], against: str | None, pr
     else:
         TreeAudit(source, current.size, claims, findings, bundled=False).walk(progress)
     return Audit(current.size, 0, old.size if old else None, tuple(findings.sentences), findings.more)
+
+
+def _check_keys(tx: Tx, keys: Sequence[Verifier], findings: Findings) -> None:
+    """The database lists exactly the keys that are trusted: whoever writes there cannot make a key of their own count."""
+    listed, known = ledger.vkeys(tx), [key.vkey for key in keys]
+    if ledger.head(tx) is None:
+        return
+    if any(vkey not in known for vkey in listed):
+        findings.add("The database lists a verifier key that was not given and that the ledger's key file does not name.")
+    if known and known[0] not in listed:
+        findings.add("The database does not list the ledger's current verifier key.")
 
 
 def _claims(notes: Iterator[tuple[int, str]], keys: Sequence[Verifier], old: Checkpoint | None,

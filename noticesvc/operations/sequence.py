@@ -56,11 +56,12 @@ def take_office(tx: Tx, owner: str) -> int:
 
 
 def sequence(tx: Tx, signer: Signer, owner: str, epoch: int, last: Checkpoint | None = None,
-             size: int = BYTES) -> Sequenced:
+             size: int = BYTES, retired: Sequence[Verifier] = ()) -> Sequenced:
     """Sequence up to about `size` bytes of waiting entries and sign the new tree; also signs where this key has not yet.
 
-    `last` is the checkpoint that the caller saw committed last; a database that does not extend it was restored. Raises
-    OfficeLost; LedgerMismatch, and then nothing is signed, if the stored tree is not the one that was signed last.
+    `retired` are the keys that `signer` replaced, whose checkpoints count too; `last` is the checkpoint that the caller saw
+    committed last; a database that does not extend it was restored. Raises OfficeLost; LedgerMismatch, and then nothing is
+    signed, if the stored tree is not the one that was signed last.
     """
     # 1. Only the elected sequencer of this epoch, one transaction at a time.
     head = ledger.head(tx, lock=True)
@@ -68,7 +69,7 @@ def sequence(tx: Tx, signer: Signer, owner: str, epoch: int, last: Checkpoint | 
         raise OfficeLost("Another sequencer was elected; this one stands back.")
     # 2. The stored tree must be the one that was signed last.
     edge = Edge(tx, head.size)
-    signed = edge.check(verifiers(tx, signer.name))
+    signed = edge.check([signer.verifier, *retired])
     if last is not None:
         require_extension(tx, edge, last, "what this sequencer signed before")
     # 3. Waiting entries, in the order of their transactions, follow the last one.
@@ -120,7 +121,8 @@ class Edge:
         try:
             signed = checkpoints.verify(latest[1], keys).checkpoint
         except LedgerError as error:
-            raise LedgerMismatch(f"The last checkpoint in the database does not verify under this ledger's keys: {error}") from None
+            raise LedgerMismatch(f"The last checkpoint in the database does not verify under the keys in this ledger's key file: {error} "
+                                 "After a rotation every host needs the new key file, which lists the retired keys.") from None
         if (signed.size, signed.root) != (size, self.frontier.root()):
             raise LedgerMismatch(f"The stored tree of {size} entries is not the one of {signed.size} entries that was signed last; "
                                  "run `noticesvc ledger audit` and restore the database from a copy.")
@@ -161,7 +163,7 @@ class Edge:
                 raise LedgerMismatch("The last entry bundle does not hold the entries that were signed; run `noticesvc ledger audit`.")
 
 
-def check(tx: Tx, signer: Signer, outside: str | None) -> None:
+def check(tx: Tx, signer: Signer, outside: str | None, retired: Sequence[Verifier] = ()) -> None:
     """At start and before taking office: the stored tree is the one that was signed last, and extends the outside copy.
 
     Raises LedgerMismatch saying what is wrong; where entries are missing, it names them.
@@ -170,7 +172,7 @@ def check(tx: Tx, signer: Signer, outside: str | None) -> None:
     if head is None:
         raise LedgerMismatch("The head row of the ledger is missing; restore the database.")
     edge = Edge(tx, head.size)
-    keys = verifiers(tx, signer.name)
+    keys = [signer.verifier, *retired]
     edge.check(keys)
     if outside is not None:
         try:

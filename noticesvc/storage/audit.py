@@ -7,7 +7,7 @@ and memory stays flat whatever the tables hold.
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Select, Table, Text, and_, cast, exists, not_, or_, select, tuple_, type_coerce
+from sqlalchemy import Column, ColumnElement, Select, Table, Text, and_, cast, exists, func, not_, or_, select, tuple_, type_coerce
 
 from noticesvc.domain.delivery import FINISHED
 from noticesvc.storage import tables as t
@@ -43,6 +43,17 @@ def counters(tx: Tx, table: Table, counter: Column[Any]) -> Iterator[list[tuple[
         yield [(row[0], row[1]) for row in rows]
 
 
+def whole_rows(tx: Tx, table: Table, size: int) -> Iterator[list[Any]]:
+    """All rows of a table with all columns, in pages of `size`."""
+    for rows in _pages(tx, select(table), table, size):
+        yield list(rows)
+
+
+def count(tx: Tx, table: Table) -> int:
+    """How many rows a table has."""
+    return int(tx.execute(select(func.count()).select_from(table)).scalar_one())
+
+
 def _bare(tx: Tx, column: Column[Any]) -> ColumnElement[Any]:
     """An id without its way through uuid.UUID, which costs more than all else of reading it."""
     return cast(column, Text) if tx.postgresql else type_coerce(column, Text)
@@ -72,15 +83,15 @@ def unowned(tx: Tx) -> Iterator[tuple[str, str]]:
         yield from ((row.id, "") for row in rows)
 
 
-def _pages(tx: Tx, statement: Select[Any], table: Table) -> Iterator[Any]:
+def _pages(tx: Tx, statement: Select[Any], table: Table, size: int = PAGE) -> Iterator[Any]:
     """The rows of a statement over a table in pages in the order of the table's key.
 
-    A page covers PAGE rows of the table, however few of them the statement gives.
+    A page covers `size` rows of the table, however few of them the statement gives.
     """
     keys = list(table.primary_key.columns)
     after: tuple[Any, ...] | None = None
     while True:
-        ends = select(*keys).order_by(*keys).offset(PAGE - 1).limit(1)
+        ends = select(*keys).order_by(*keys).offset(size - 1).limit(1)
         end = tx.execute(_behind(ends, keys, after)).one_or_none()
         page = _behind(statement, keys, after)
         if end is not None:

@@ -89,6 +89,14 @@ def pending_rows(tx: Tx) -> Iterator[Pending]:
         after = rows[-1].pos
 
 
+def pending_of(tx: Tx, batches: Iterable[str]) -> list[Pending]:
+    """The pending rows of these transactions, in order."""
+    columns = t.ledger_pending.c
+    rows = tx.execute(select(columns.pos, columns.batch, columns.data, columns.created_at)
+                      .where(tx.within(columns.batch, list(batches))).order_by(columns.pos))
+    return [_pending(row) for row in rows]
+
+
 def oldest_pending(tx: Tx) -> int | None:
     """When the oldest pending row was written (microseconds), null if nothing waits."""
     columns = t.ledger_pending.c

@@ -24,7 +24,7 @@ def quiet(_done, _total):
 
 async def findings(database, against=None, patience_us=PATIENCE_US):
     """What the audit of this database finds."""
-    done = await database.read(audit_database, ORIGIN, [SIGNER.verifier], against, patience_us, quiet)
+    done = await database.read(audit_database, [SIGNER.verifier], against, patience_us, quiet)
     return done.findings
 
 
@@ -44,7 +44,7 @@ async def test_a_sound_ledger_has_no_findings(database):
     """All is compared and nothing found; entries that wait are counted, their rows too."""
     seen = []
     await database.write(notice)
-    done = await database.read(audit_database, ORIGIN, [SIGNER.verifier], None, PATIENCE_US, lambda *step: seen.append(step))
+    done = await database.read(audit_database, [SIGNER.verifier], None, PATIENCE_US, lambda *step: seen.append(step))
     assert done.findings == ()
     assert (done.entries, done.pending) == (336, 3)
     assert seen[-1] == (336, 336)

@@ -118,7 +118,7 @@ class Running:
 
     async def audited(self) -> None:
         """The ledger agrees with everything."""
-        status, output = await self.service.command("ledger", "audit", "--config", str(self.service.config_file))
+        status, output = await self.service.command("ledger", "audit", "--open", "--config", str(self.service.config_file))
         assert status == 0, output
 
 

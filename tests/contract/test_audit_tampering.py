@@ -1,0 +1,190 @@
+"""Whoever has rights on the database and changes, deletes, adds, swaps or copies anything that holds a claim is found by `--open`.
+
+The tables and columns are taken from the schema. What the audit leaves out stands with its reason in operations.audit_columns.
+"""
+
+import pytest
+from sqlalchemy import BigInteger, Boolean, LargeBinary, Uuid, delete, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from noticesvc.operations import consents, documents, recipients
+from noticesvc.operations.audit import audit_database
+from noticesvc.operations.audit_columns import LEFT_OUT, TABLES_LEFT_OUT
+from noticesvc.storage import tables as t
+from tests.support import proofs
+from tests.support.ledger import SIGNER
+
+PATIENCE_US = 60_000_000
+TABLES = [table for name, table in sorted(t.metadata.tables.items()) if name not in TABLES_LEFT_OUT]
+ROWS = 3  # of each table and column
+
+# Rows whose absence takes nothing away: each later checkpoint covers what an earlier one said.
+MAY_GO = {"ledger_checkpoint": "every later checkpoint covers the earlier ones"}
+
+
+class Undo(Exception):
+    """Carries findings out of a transaction that must not be committed."""
+
+
+@pytest.fixture
+async def desk(database_url):
+    """Two recipients, three notices with everything that can happen to them, all sequenced but one last entry."""
+    async with proofs.desk(database_url) as made:
+        await everything(made)
+        yield made
+
+
+async def everything(desk):
+    for recipient_id in ("u-1001", "u-1002"):
+        await desk.recipient(recipient_id)
+        await desk.acceptance(recipient_id)
+        await desk.write(consents.put_preferences, recipient_id, ["sms"])
+    await desk.recipient("u-1001", *(proofs.Wanted(channel=channel, address=address, confirmation="identified") for channel, address in (
+        ("sms", "+8613900139000"), ("email", proofs.MAILBOX))))
+    document = await desk.write(lambda tx, world: documents.store(tx, world, documents.prepared(
+        world, tx.new_id(), "application/pdf", b"%PDF-1.7 nothing more"))["id"])
+    for recipient_id, reference in (("u-1001", "R-1"), ("u-1002", "R-2")):
+        notice_id = await desk.notice(
+            recipient_id=recipient_id, category="platform", channels=("announcement", "in_site", "sms", "email"), sms="短信 {link}",
+            sms_carries="link", reference=reference, metadata={"a": [1]}, ground="五.2①", response_window={"days": 15},
+            documents=(document,))
+        await desk.deliver_in_site()
+        await desk.dispatch()
+        await desk.answer(notice_id, "sms", "not_sent")
+        await desk.answer(notice_id, "email", "submitted", provider_reference=f"q-{reference}")
+        desk.house.clock.move(10)
+        await desk.dispatch()
+        await desk.answer(notice_id, "sms", "submitted", provider_reference=f"gw-{reference}", claimed_time_raw="22:13", parts=2)
+        await desk.receipt(notice_id, "sms", ("arrived", {"part": 1, "parts": 2}), ("arrived", {"part": 2, "parts": 2}))
+        await desk.receipt(notice_id, "email", "failed_permanent", raw=b"DSN", source="dsn")
+        message, = [row for row in await desk.house.rows(t.inbox_message) if row.notice_id == notice_id]
+        reply = await desk.house.http.post(f"/v1/inbox/{recipient_id}/messages/{message.id}/opened")
+        assert reply.status_code == 200, reply.text
+        await desk.proof(notice_id)
+    await desk.notice(category="judicial", channels=("in_site",), case={"court": "法院", "case_number": "(2026)京01民初1号",
+                                                                       "stage": "first_instance", "document_type": "summons"})
+    await desk.write(recipients.put_account, "u-1002", "void")
+    await desk.sequence()
+    await desk.write(consents.put_preferences, "u-1001", [])
+
+
+def audited(tx, desk):
+    return audit_database(tx, [SIGNER.verifier], None, PATIENCE_US, lambda _done, _total: None, desk.house.world).findings
+
+
+async def after(desk, change):
+    """What the audit finds after a change, which is then taken back; the word refused if the database itself forbids it."""
+    def attempt(tx):
+        try:
+            change(tx)
+        except SQLAlchemyError:
+            raise Undo("refused") from None
+        raise Undo(audited(tx, desk))
+    with pytest.raises(Undo) as caught:
+        await desk.house.database.write(attempt)
+    return caught.value.args[0]
+
+
+def others(column, value, tx):
+    """Values that stand for any other in place of this one."""
+    if column.nullable and value is not None:
+        yield None
+    if isinstance(column.type, Uuid):
+        yield tx.new_id()
+    elif isinstance(column.type, LargeBinary):
+        yield bytes([*value[:-1], value[-1] ^ 1]) if value else b"x" * 16
+    elif isinstance(column.type, Boolean):
+        yield not value
+    elif column.type.python_type is int:
+        yield (value or 0) + 1
+    else:
+        yield f"{value or ''}x"
+
+
+def one_row(table, row):
+    keys = list(table.primary_key.columns)
+    clause = keys[0] == row._mapping[keys[0].name]
+    for key in keys[1:]:
+        clause &= key == row._mapping[key.name]
+    return clause
+
+
+def sample(rows, column=None):
+    """A few rows: for a column with different values in it, among them an empty one and one that is not."""
+    if column is None:
+        return [*rows[:1], *rows[len(rows) // 2:][:1], *rows[-1:]][:ROWS]
+    full = [row for row in rows if row._mapping[column.name] is not None]
+    empty = [row for row in rows if row._mapping[column.name] is None]
+    return [*full[:1], *full[-1:], *empty[:1]]
+
+
+async def rows_of(desk, table):
+    return await desk.house.database.read(lambda tx: tx.execute(select(table).order_by(*table.primary_key.columns)).all())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+async def test_every_column_is_held_against_the_ledger_or_left_out_by_a_sentence(desk):
+    """A sound database has no findings; then each column of each sampled row is changed, and each change is found."""
+    assert await desk.house.database.read(audited, desk) == ()
+    missed = []
+    for table in TABLES:
+        rows = await rows_of(desk, table)
+        assert rows, f"the test makes no row of {table.name}"
+        for column in table.columns:
+            if column.name in LEFT_OUT.get(table.name, {}):
+                continue
+            for row in sample(rows, column):
+                def changes(tx, table=table, column=column, row=row):
+                    return list(others(column, row._mapping[column.name], tx))
+                for value in await desk.house.database.read(changes):
+                    statement = update(table).where(one_row(table, row)).values({column.name: value})
+                    if not await after(desk, lambda tx, statement=statement: tx.execute(statement)):
+                        missed.append((table.name, column.name, row._mapping[column.name], value))
+    assert missed == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_deleted_copied_and_swapped_rows_are_found(desk):
+    """A row that is gone, one that is there twice under another key, and two that changed places are each found."""
+    missed = []
+    for table in TABLES:
+        rows, left_out = await rows_of(desk, table), LEFT_OUT.get(table.name, {})
+        for row in sample(rows):
+            if table.name not in MAY_GO or row == rows[-1]:
+                gone = delete(table).where(one_row(table, row))
+                if not await after(desk, lambda tx, gone=gone: tx.execute(gone)):
+                    missed.append((table.name, "deleted", row))
+            for key in table.primary_key.columns:
+                if key.name in left_out:
+                    continue
+
+                def copied(tx, table=table, row=row, key=key):
+                    tx.execute(insert(table).values({**row._mapping, key.name: [*others(key, row._mapping[key.name], tx)][-1]}))
+                if not await after(desk, copied):
+                    missed.append((table.name, "copied", key.name, row))
+        keys = [key.name for key in table.primary_key.columns]
+        for one, other in [(rows[0], rows[-1])] if len(rows) > 1 else []:
+            named = [column.name for column in table.columns if column.name not in keys and column.name not in left_out
+                     and not isinstance(column.type, BigInteger) and one._mapping[column.name] != other._mapping[column.name]]
+
+            def swapped(tx, table=table, one=one, other=other, named=named):
+                for row, from_ in ((one, other), (other, one)):
+                    tx.execute(update(table).where(one_row(table, row)).values({name: from_._mapping[name] for name in named}))
+            if named and not await after(desk, swapped):
+                missed.append((table.name, "swapped"))
+    assert missed == []
+
+
+async def test_rows_of_no_notice_are_found(desk):
+    """Rows added to a notice or recipient that does not exist are found by counting."""
+    for table in (t.delivery, t.notice_entry, t.inbox_message, t.link, t.provider_reference, t.content, t.contact, t.subject_entry):
+        row, *_ = await rows_of(desk, table)
+        owner = next(name for name in ("notice_id", "subject_id", "id") if name in table.c)
+
+        def added(tx, table=table, row=row, owner=owner):
+            keys = {key.name: [*others(key, row._mapping[key.name], tx)][-1] for key in table.primary_key.columns}
+            tx.execute(insert(table).values({**row._mapping, owner: tx.new_id(), **keys}))
+            assert tx.execute(select(func.count()).select_from(table)).scalar_one() > 1
+        assert any("accounts for" in sentence for sentence in await after(desk, added)), table.name
