@@ -21,9 +21,8 @@ import httpx
 from sqlalchemy import text
 
 from noticesvc import config
-from noticesvc import vault as vaults
-from noticesvc.bootstrap import plugins
-from noticesvc.bootstrap.installation import calendar_fault, check_schema, load_calendar, load_rules, load_signer, open_database
+from noticesvc.bootstrap import key_sources, plugins
+from noticesvc.bootstrap.installation import calendar_fault, check_schema, load_calendar, load_rules, open_database
 from noticesvc.config import ProviderSettings, Settings
 from noticesvc.errors import NoticesvcError
 from noticesvc.storage.database import Database
@@ -69,7 +68,7 @@ async def examine(config_file: Path) -> AsyncIterator[Finding]:
 def _files(settings: Settings) -> list[Finding]:
     made = []
     questions: dict[str, Callable[[], object]] = {
-        "ledger key": lambda: load_signer(settings), "vault key": lambda: vaults.load(settings.path(settings.vault.key_file))}
+        "ledger key": lambda: key_sources.log_keys(settings), "vault key": lambda: key_sources.vault(settings)}
     for what, load in questions.items():
         try:
             load()

@@ -47,12 +47,13 @@ DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
     "link": ("token_hash", "notice_id", "channel"),
     "inbox_message": ("notice_id", "subject_id", "sent_at", "displayed_at", "opened_at", "acknowledged_at"),
     "recipient": ("recipient_index", "wrapped_key", "sealed", "account_state", "void_at", "refuse_commercial", "subject_seq",
-                  "acceptance_id", "entry_batch", "entry_offset"),
+                  "anonymised_at", "shred_at", "held_at", "acceptance_id", "entry_batch", "entry_offset"),
     "contact": ("address_index", "source_index", "sealed", "effective_to", "state", "entry_batch", "entry_offset"),
     "acceptance": ("sealed", "entry_batch", "entry_offset"),
     "subject_entry": ("about_id", "sealed", "entry_batch", "entry_offset"),
     "content": ("subject_id", "sealed", "entry_batch", "entry_offset"),
     "announcement": ("content_index", "entry_batch", "entry_offset"),
+    "notice_document": ("document_id", "notice_id"),
     "document": ("id", "sha256", "media_type", "size", "wrapped_key", "sealed"),
     "ledger_pending": ("batch", "data"),
     "ledger_index": ("batch", "first"),
@@ -65,7 +66,8 @@ DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
 
 _WORK = "a plan of work, which says when to do something and nothing of what was done"
 LEFT_OUT: Final[Mapping[str, Mapping[str, str]]] = {
-    "delivery": dict.fromkeys(("priority", "due_at", "attempts", "failures", "lease_owner", "lease_until"), _WORK),
+    "delivery": dict.fromkeys(("priority", "due_at", "attempts", "failures", "lease_owner", "lease_until",
+                               "avoid"), _WORK),
     "inbox_message": {"id": "a random name by which the inbox's own pages call the message"},
     "recipient": {
         "locale": "the language of later texts; a text that was sent is in its content",
@@ -79,7 +81,8 @@ LEFT_OUT: Final[Mapping[str, Mapping[str, str]]] = {
         "pos": "the order of transactions before they have an index; numbers of notices and recipients are checked in it",
         "created_at": "how long the entries wait, which only makes the audit complain"},
     "ledger_checkpoint": {"signed_at": "our own note of the time; outside timestamps prove when a checkpoint was there"},
-    "ledger_head": {"id": "there is one row, always of this number", "epoch": "who sequences at the moment", "owner": "who sequences at the moment"},
+    "ledger_head": {
+        "id": "there is one row, always of this number", "epoch": "who sequences at the moment", "owner": "who sequences at the moment"},
     "ledger_key": {"since": "the order in which keys are listed; each signature says by its key id which one it is of"},
 }
 
@@ -87,6 +90,10 @@ TABLES_LEFT_OUT: Final[Mapping[str, str]] = {
     "template": "texts to write notices from; what a notice said is its own content",
     "idempotency": "replies kept for repeated requests; the notices themselves have their entries",
     "receipt": "bytes that nobody has interpreted yet; interpreted, they are evidence with an entry and the bytes themselves",
+    "receipt_waiting": "where to look again when an attempt becomes known that stored bytes speak of",
+    "inquiry": "a plan of work: which provider to ask when; its answers are evidence",
+    "provider_pace": "how fast to send, shared by the workers",
+    "schema_floor": "which programs understand the tables",
     "outgoing_event": "a queue of messages to the caller's own systems",
     "sandbox_message": "the sandbox's mailbox, which nobody was served by",
     "sandbox_receipt": "the sandbox's own queue",

@@ -25,7 +25,7 @@ from noticesvc.vault import DataKey, fingerprint
 if TYPE_CHECKING:
     from noticesvc.operations.audit_open import Seen
 
-_OF_NOTICE = (t.delivery, t.attempt, t.evidence, t.notice_entry, t.inbox_message)
+_OF_NOTICE = (t.delivery, t.attempt, t.evidence, t.notice_entry, t.inbox_message, t.notice_document)
 Rows = Mapping[str, Sequence[Any]]
 
 
@@ -134,6 +134,12 @@ class _Notice:
             self._wrong(f"the column {name} does not hold what follows from its entries.")
         self._deliveries(accepted, mine, weighing)
         self._inbox(mine)
+        if any(entry.type == "attempt.intended" and entry["channel"] == "sms" and entry["carries"] == "link" and entry["provider"]
+               for entry in mine):
+            self.links.append((self.row.id, "sms"))
+        named = {one for entry in mine for one in entry.get("document_ids") or ()}
+        if {row.document_id for row in self.rows.get("notice_document", ())} != named:
+            self._wrong("the rows of its documents are not those that its entries name.")
         if self.key is not None:
             self._from_values(mine, values)
 
@@ -245,7 +251,7 @@ class _Notice:
             self._wrong("its message in the inbox is missing, or does not hold what follows from its entries.")
 
     def _from_values(self, mine: Sequence[Entry], values: Mapping[tuple[int, str], bytes]) -> None:
-        """What can be compared only because values are open: blind indexes, links, references, documents."""
+        """What can be compared only because values are open: blind indexes, references, hashes of documents."""
         index = self.world.vault.index
         by_id = {entry["evidence_id"]: entry for entry in mine if entry.is_evidence}
         for row in self.rows.get("evidence", ()):
@@ -258,11 +264,9 @@ class _Notice:
             if entry.type == "attempt.answered" and reference and entry["provider"]:
                 place = index("provider_reference", f"{entry['provider']}\0{reference.decode()}"), self.row.id
                 self.references.setdefault(place, set()).add((entry["channel"], entry["attempt"]))
-            if entry.type == "attempt.intended" and (entry["channel"], entry["carries"]) == ("sms", "link") and entry["provider"]:
-                self.links.append((self.row.id, "sms"))
-            content = values.get((entry.position, "content"))
-            if content is not None:
-                self.documents += json.loads(content)["documents"]
+            content, stated = values.get((entry.position, "content")), values.get((entry.position, "documents"))
+            self.documents += json.loads(content)["documents"] if content is not None else []
+            self.documents += json.loads(stated) if stated is not None else []
 
 
 def _json(text: str | None) -> Any:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import BigInteger, Boolean, LargeBinary, Uuid, delete, func, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from noticesvc.operations import consents, documents, recipients
+from noticesvc.operations import anonymising, consents, documents, recipients
 from noticesvc.operations.audit import audit_database
 from noticesvc.operations.audit_columns import LEFT_OUT, TABLES_LEFT_OUT
 from noticesvc.storage import tables as t
@@ -64,6 +64,9 @@ async def everything(desk):
     await desk.notice(category="judicial", channels=("in_site",), case={"court": "法院", "case_number": "(2026)京01民初1号",
                                                                        "stage": "first_instance", "document_type": "summons"})
     await desk.write(recipients.put_account, "u-1002", "void")
+    await desk.write(anonymising.hold, None, "u-1002", "诉讼中")
+    await desk.recipient("u-1003")
+    await desk.write(anonymising.anonymise, None, "u-1003", "本人要求")
     await desk.sequence()
     await desk.write(consents.put_preferences, "u-1001", [])
 
@@ -188,3 +191,18 @@ async def test_rows_of_no_notice_are_found(desk):
             tx.execute(insert(table).values({**row._mapping, owner: tx.new_id(), **keys}))
             assert tx.execute(select(func.count()).select_from(table)).scalar_one() > 1
         assert any("accounts for" in sentence for sentence in await after(desk, added)), table.name
+
+
+async def test_what_was_rightly_destroyed_is_no_finding(desk):
+    """After a recipient was anonymised and swept, the audit is content; a key that is gone without such an entry is found."""
+    await desk.write(anonymising.hold, None, "u-1002", None)
+    await desk.write(anonymising.anonymise, None, "u-1002", "本人要求")
+    desk.house.clock.move(1_096 * 86_400)
+    while await desk.write(anonymising.sweep):
+        pass
+    rows = await rows_of(desk, t.recipient)
+    assert [row.wrapped_key is None for row in rows].count(True) == 2
+    await desk.sequence()
+    assert await desk.house.database.read(audited, desk) == ()
+    found = await after(desk, lambda tx: tx.execute(update(t.recipient).values(wrapped_key=None)))
+    assert any("no entry says that it was anonymised" in sentence for sentence in found)
