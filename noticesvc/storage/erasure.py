@@ -38,8 +38,8 @@ BLANKED: Final[Mapping[Table, Blank]] = {
     t.notice_entry: Blank("notice_id", {"sealed": None}),
 }
 # Rows are looked up by what they say or by the notice, and emptied or deleted: see operations.anonymising.
-SEARCHED: Final = frozenset({t.receipt, t.sandbox_message, t.sandbox_receipt, t.document, t.provider_reference, t.idempotency,
-                             t.outgoing_event})
+SEARCHED: Final = frozenset({t.receipt, t.receipt_waiting, t.sandbox_message, t.sandbox_receipt, t.document, t.provider_reference,
+                             t.idempotency, t.outgoing_event})
 WITHOUT: Final[Mapping[Table, str]] = {
     t.api_key: "names of programs, chosen by operators",
     t.vault_key: "keys of the system itself",
@@ -48,6 +48,8 @@ WITHOUT: Final[Mapping[Table, str]] = {
     t.notice_document: "our ids",
     t.delivery: "our ids, states and times",
     t.inbox_message: "our ids and times; the text stands in content",
+    t.inquiry: "our ids and times",
+    t.provider_pace: "the rate of a provider",
     t.link: "a hash of a random address, which leads nowhere once the content is gone",
     t.ledger_pending: "entries hold commitments only",
     t.ledger_index: "our ids",
@@ -122,6 +124,8 @@ def sealed_rows(tx: Tx, table: Table) -> Iterator[Any]:
 def empty_receipts(tx: Tx, ids: list[str]) -> None:
     """Forget what these receipts said; that they came is kept."""
     tx.update(t.receipt, ("id",), [{"id": one, "sealed": None, "reference_index": None, "due_at": None} for one in ids])
+    for page in _pages(ids):
+        tx.execute(delete(t.receipt_waiting).where(tx.within(t.receipt_waiting.c.receipt_id, page)))
 
 
 def delete_rows(tx: Tx, table: Table, ids: list[str]) -> None:
