@@ -16,7 +16,7 @@ from noticesvc.api import wire
 from noticesvc.api.context import Call
 from noticesvc.api.endpoint import Endpoint
 from noticesvc.errors import InputError, NotFound
-from noticesvc.operations import inquiries, receipts
+from noticesvc.operations import callback_address, inquiries, receipts
 from noticesvc.operations.world import World
 from noticesvc.provider import Callback, Receipt
 from noticesvc.storage.transaction import Tx
@@ -45,7 +45,7 @@ async def take(call: Call) -> Response:
     headers = {key: value for key, value in request.headers.items() if _KEPT_HEADERS.fullmatch(key)}
     ours = _ours(call, reference, token)
     callback = Callback(method=request.method, query=query, headers=headers, body=body, reference=ours, url=_url(call, query_bytes),
-                        ours=ours is not None or _is_token(call, f"provider:{name}", token))
+                        ours=ours is not None or _same(callback_address.token(call.house.world.vault, provider=name), token))
     answer = provider.parse_callback(callback)
     if answer.status != 404:  # this provider takes none
         data: dict[str, Any] = {"method": callback.method, "query": query, "headers": headers, "reference": callback.reference,
@@ -66,12 +66,10 @@ def _ours(call: Call, reference: str | None, token: str | None) -> str | None:
     """The attempt that the address was made for, if its token says so."""
     if reference is None or _REFERENCE.fullmatch(reference) is None:
         return None
-    return reference if _is_token(call, reference, token) else None
+    return reference if _same(callback_address.token(call.house.world.vault, reference=reference), token) else None
 
 
-def _is_token(call: Call, bound_to: str, token: str | None) -> bool:
-    """Whether this is the token of an address that we gave out for an attempt or a provider."""
-    expected = call.house.world.vault.token("callback", bound_to)
+def _same(expected: str, token: str | None) -> bool:
     return token is not None and hmac.compare_digest(expected.encode(), token.encode("utf-8", "replace"))
 
 

@@ -148,7 +148,7 @@ class Installation:
             vault=vault, system_key=system_key, rules=known_rules, calendar=known_calendar, issuer=settings.issuer.name,
             software=software(), origin=settings.ledger.origin, public_url=settings.server.public_url,
             channels_served=frozenset(p.channel for p in settings.providers.values()),
-            sandbox=has_sandbox(settings), events_enabled=bool(settings.events.url),
+            sandbox=has_sandbox(settings), sms_templates=sms_templates(settings, providers), events_enabled=bool(settings.events.url),
             quiet=quiet.hours(settings.quiet.from_, settings.quiet.to), retention_days=settings.vault.retention_days)
         house = House(settings, database, world, providers, cast("Acceptor", None), dict)
         return cls(settings, database, world, providers, signer, retired, house)
@@ -163,6 +163,14 @@ class Installation:
     async def close(self) -> None:
         """Finish what the database was given and close it."""
         await self.database.close()
+
+
+def sms_templates(settings: Settings, providers: Mapping[str, Provider]) -> frozenset[str] | None:
+    """Our templates that some SMS provider can send; null where one sends any text, or there is none at all."""
+    found = [provider.templates for name, provider in providers.items() if settings.providers[name].channel == "sms"]
+    if not found or None in found:
+        return None
+    return frozenset().union(*(templates for templates in found if templates is not None))
 
 
 def has_sandbox(settings: Settings) -> bool:

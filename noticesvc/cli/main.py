@@ -9,13 +9,30 @@ from typing import Any
 
 import click
 
-from noticesvc.cli import contacts, doctor, explain, init, keys, ledger, notice, notice_send, proof, receipts, serve, status, vault, verify
+from noticesvc.cli import (
+    contacts,
+    doctor,
+    explain,
+    init,
+    keys,
+    ledger,
+    notice,
+    notice_send,
+    proof,
+    providers,
+    receipts,
+    serve,
+    status,
+    vault,
+    verify,
+)
 from noticesvc.cli.demo import command as demo
 from noticesvc.errors import InputError, NoticesvcError
 
 FAMILIES: tuple[click.Command, ...] = (
-    init.init, init.migrate, serve.serve, doctor.doctor, status.status, keys.keys, notice.notice, contacts.contacts, proof.proof,
-    verify.verify, vault.vault, ledger.ledger, explain.explain, explain.deadline, receipts.receipts, demo.demo,
+    init.init, init.migrate, serve.serve, doctor.doctor, status.status, providers.providers, keys.keys, notice.notice,
+    contacts.contacts, proof.proof, verify.verify, vault.vault, ledger.ledger, explain.explain, explain.deadline, receipts.receipts,
+    demo.demo,
 )
 
 notice.notice.add_command(notice_send.send)

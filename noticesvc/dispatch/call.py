@@ -9,6 +9,7 @@ import structlog
 
 from noticesvc.dispatch.journal import Journal
 from noticesvc.domain import notice
+from noticesvc.operations import callback_address
 from noticesvc.operations.record import Answer
 from noticesvc.operations.seal import Sealed
 from noticesvc.operations.world import World
@@ -28,10 +29,13 @@ def render(world: World, sealed: Sealed, provider: Provider) -> Message:
     else:
         mime = mail.build(sealed.content, sender=provider.from_address, sender_name=world.issuer, to=sealed.address,
                           message_id=message_id, date_micros=sealed.intended_at, sandbox=world.sandbox)
-    token = world.vault.token("callback", sealed.reference)
+    params = dict(sealed.content.params)
+    if link is not None and sealed.link_token is not None:
+        params |= {"link": link, "link_token": sealed.link_token}
     return Message(reference=sealed.reference, message_id=message_id, channel=sealed.channel, to=sealed.address,
                    subject=sealed.content.subject, text=text, mime=mime, commercial=not notice.mandatory(sealed.category),
-                   callback_url=f"{world.public_url}/v1/providers/{sealed.provider}/callbacks?reference={sealed.reference}&token={token}")
+                   callback_url=callback_address.of_attempt(world.vault, world.public_url, sealed.provider, sealed.reference),
+                   template=None if sealed.content.template is None else sealed.content.template[0], template_params=params)
 
 
 async def call(world: World, sealed: Sealed, provider: Provider, journal: Journal, clock: Callable[[], int], timeout_s: float) -> Answer:

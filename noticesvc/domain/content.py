@@ -17,10 +17,13 @@ class Content:
     sms_carries: str | None
     documents: tuple[str, ...] = ()
     template: tuple[str, int] | None = None
+    params: tuple[tuple[str, str], ...] = ()  # what filled the template, for vendors that fill in one of their own
 
     def to_json(self) -> dict[str, Any]:
         """What a proof opens as `content`."""
-        template = None if self.template is None else {"name": self.template[0], "version": self.template[1]}
+        template: dict[str, Any] | None = None
+        if self.template is not None:
+            template = {"name": self.template[0], "version": self.template[1], "params": dict(self.params)}
         return {"subject": self.subject, "body": self.body, "sms": self.sms, "sms_carries": self.sms_carries,
                 "documents": list(self.documents), "template": template}
 
@@ -43,4 +46,5 @@ def from_json(value: dict[str, Any]) -> Content:
     """The content that `to_json` wrote."""
     template = value["template"]
     return Content(value["subject"], value["body"], value["sms"], value["sms_carries"], tuple(value["documents"]),
-                   None if template is None else (template["name"], template["version"]))
+                   None if template is None else (template["name"], template["version"]),
+                   () if template is None else tuple(template.get("params", {}).items()))

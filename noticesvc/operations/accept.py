@@ -109,6 +109,9 @@ class Lookups:
                 raise InputError("There is no such template.", (Fault("/template/name", "names no template, or no such version of it"),))
             sms, carries = template.sms, template.sms_carries
         resolved = resolve(request, self.world, sms, carries, access.allows_category)
+        if "sms" in resolved.channels and not self.world.can_send_sms(request.template):
+            raise InputError("No SMS provider can send this notice: those configured send only templates that their vendors approved.", (
+                Fault("/content/sms" if request.template is None else "/template/name", "is mapped to no vendor's template"),))
         missing = tuple(Fault(f"/documents/{i}", "names no document") for i, d in enumerate(request.documents) if d not in self.documents)
         if missing:
             raise InputError("A document is not known; upload it first.", missing)

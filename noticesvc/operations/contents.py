@@ -92,7 +92,8 @@ def rendered(request: NoticeRequest, templates: Mapping[tuple[str | None, int | 
         raise InputError("With these parameters a text is too long.", (Fault("/template/params", "make a text too long"),))
     if (sms or "").count("{link}") != (found.sms or "").count("{link}"):
         raise InputError("The template's parameters do not fit.", (Fault("/template/params", "must not bring a {link} into the SMS"),))
-    return Content(subject, body, sms, found.sms_carries, documents, (found.name, found.version))
+    return Content(subject, body, sms, found.sms_carries, documents, (found.name, found.version),
+                   tuple((name, str(value)) for name, value in sorted(request.params.items())))
 
 
 class Text(NamedTuple):

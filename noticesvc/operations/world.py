@@ -25,4 +25,9 @@ class World:
     sandbox: bool
     events_enabled: bool = False
     quiet: QuietHours | None = None
+    sms_templates: frozenset[str] | None = None  # of ours that some SMS provider can send; null: some provider sends any text
     retention_days: int = 1095  # between the request to anonymise and destruction
+
+    def can_send_sms(self, template: str | None) -> bool:
+        """Whether some SMS provider can send a notice made from this template of ours (null: from none)."""
+        return self.sms_templates is None or template in self.sms_templates

@@ -6,6 +6,7 @@ questions its other side can be made to put.
 
 import asyncio
 import json
+from types import SimpleNamespace
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -24,13 +25,17 @@ from noticesvc.provider import (
     Submission,
     TemporaryFailure,
 )
+from providers.aliyun import Aliyun
 from providers.kannel import Kannel
 from providers.sandbox import Sandbox
 from providers.smtp import Smtp
+from providers.tencent import Tencent
+from providers.twilio import Twilio
 from tests.fakes.provider_peers import HASTY_S, PEERS, SECRET, Context, KannelPeer, SandboxPeer, message, opened
 
 FAILURES = (TemporaryFailure, PermanentFailure, Rejected, OutcomeUnknown)
-SCRIPTED = ("smtp", "smtp pipelined", "kannel")
+VENDORS = ("aliyun", "tencent", "twilio")
+SCRIPTED = ("smtp", "smtp pipelined", "kannel", *VENDORS)
 
 SMTP_ANSWERS = {
     "temporary": TemporaryFailure, "permanent": PermanentFailure, "rejected": Rejected,
@@ -48,8 +53,19 @@ KANNEL_ANSWERS = {
     "garbage after the content": OutcomeUnknown, "server error": OutcomeUnknown,
     "endless garbage after the content": OutcomeUnknown, "redirect": OutcomeUnknown,
 }
-QUESTIONS = [(peer, scenario, kind) for peer, answers in
-             (("smtp", SMTP_ANSWERS), ("smtp pipelined", SMTP_ANSWERS), ("kannel", KANNEL_ANSWERS))
+VENDOR_ANSWERS = {
+    "temporary": TemporaryFailure, "permanent": PermanentFailure, "rejected": Rejected, "out of money": ProviderUnavailable,
+    "hang after the content": OutcomeUnknown, "close after the content": OutcomeUnknown, "reset after the content": OutcomeUnknown,
+    "garbage after the content": OutcomeUnknown, "half a body": OutcomeUnknown, "server error": OutcomeUnknown,
+    "endless garbage after the content": OutcomeUnknown, "redirect": OutcomeUnknown, "no meaning": OutcomeUnknown,
+}
+ANSWERS = {
+    "smtp": SMTP_ANSWERS, "smtp pipelined": SMTP_ANSWERS, "kannel": KANNEL_ANSWERS,
+    "aliyun": VENDOR_ANSWERS | {"their failure": OutcomeUnknown},
+    "tencent": VENDOR_ANSWERS | {"their failure": OutcomeUnknown, "bad credentials": ProviderUnavailable, "too fast": ProviderUnavailable},
+    "twilio": VENDOR_ANSWERS | {"bad credentials": ProviderUnavailable},
+}
+QUESTIONS = [(peer, scenario, kind) for peer, answers in ANSWERS.items()
              for scenario, kind in answers.items()]
 
 
@@ -177,7 +193,7 @@ HOSTILE_NUMBERS = ["+86138\r\nX-Kannel-To: 1", "", "li@example.cn", "+86 138", "
 
 @pytest.mark.parametrize(("name", "to"), [
     *((name, to) for name in ("smtp", "smtp pipelined", "sandbox email") for to in HOSTILE_MAIL),
-    *(("kannel", to) for to in HOSTILE_NUMBERS)])
+    *((name, to) for name in ("kannel", *VENDORS) for to in HOSTILE_NUMBERS)])
 async def test_a_hostile_address_is_rejected_before_anything_is_sent(name, to):
     """An address that would break out of its command is refused here, and its text is in no error."""
     peer = PEERS[name]()
@@ -190,6 +206,11 @@ async def test_a_hostile_address_is_rejected_before_anything_is_sent(name, to):
 
 
 def unopened(name):
+    """A provider as `configure` makes it, whose other side is nobody."""
+    if name in VENDORS:
+        peer = PEERS[name]()
+        peer.server = SimpleNamespace(url="http://127.0.0.1:1")
+        return peer.provider()
     return {
         "smtp": lambda: Smtp.configure("try", "email", 1, Smtp.Settings(from_address="n@example.com")),
         "kannel": lambda: Kannel.configure("try", "sms", 1, Kannel.Settings()),
@@ -198,7 +219,7 @@ def unopened(name):
     }[name]()
 
 
-NAMES = ("smtp", "kannel", "sandbox email", "sandbox sms")
+NAMES = ("smtp", "kannel", *VENDORS, "sandbox email", "sandbox sms")
 MEDIA = st.sampled_from(["application/json", "multipart/report", "message/rfc822", "", "\ud800"])
 GARBAGE = st.one_of(
     st.binary(max_size=400),
@@ -240,19 +261,21 @@ def test_deeply_nested_mail_and_json_give_nothing(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_channel_it_cannot_serve_is_a_configuration_error(name):
     """The message names the provider and the remedy."""
-    kind = type(unopened(name))
-    settings = kind.Settings(from_address="n@example.com") if kind is Smtp else kind.Settings()
+    made = unopened(name)
+    kind, settings = type(made), made._settings if hasattr(made, "_settings") else type(made).Settings()
     with pytest.raises(ConfigurationError, match=r"providers\.try.*channel"):
         kind.configure("try", "postal", 1, settings)
 
 
 def test_settings_refuse_unknown_members_and_hide_secrets():
     """A misspelt setting is an error, and no secret stands in a repr."""
-    for kind in (Smtp, Kannel, Sandbox):
+    for kind in (Smtp, Kannel, Sandbox, Aliyun, Tencent, Twilio):
         with pytest.raises(ValueError, match="pasword"):
             kind.Settings.model_validate({"pasword": "x", "from_address": "n@example.com"})
     assert SECRET not in repr(Smtp.Settings(from_address="n@example.com", username="u", password=SECRET))
     assert SECRET not in repr(Kannel.Settings(username="u", password=SECRET))
+    for name in VENDORS:
+        assert SECRET not in repr(unopened(name)._settings) + repr(vars(unopened(name)))
 
 
 async def test_kannel_reports_come_back_to_their_attempt():

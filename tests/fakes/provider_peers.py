@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from noticesvc.provider import Inquiry, Message
+from providers.aliyun import Aliyun
 from providers.kannel import Kannel
 from providers.sandbox import Sandbox
 from providers.smtp import Smtp
-from tests.fakes import sms_gateway, smtp_server
+from providers.tencent import Tencent
+from providers.twilio import Twilio
+from tests.fakes import sms_gateway, smtp_server, vendor_server
 from tests.fakes.sms_gateway import Answer, SmsGateway
 from tests.fakes.smtp_server import EXTENSIONS, SmtpServer
 
@@ -51,7 +54,8 @@ def message(channel, to=None, *, number=1, text="您好。", delivery="0199-d"):
             "Content-Type: text/plain\r\n\r\nHello.\r\n.dot at the start\r\n").encode()
     return Message(reference=f"{delivery}.{number}", message_id=f"{delivery}@n.example", channel=channel, to=to,
                    subject="Notice", text=text, mime=mime,
-                   callback_url="http://127.0.0.1:1/v1/providers/sms/callbacks?t=a%2Fb", commercial=False)
+                   callback_url="http://127.0.0.1:1/v1/providers/sms/callbacks?t=a%2Fb", commercial=False,
+                   template="hello", template_params={"name": "李 雷+*~'", "link_token": "abc"})
 
 
 def inquiry(channel, to=None, *, number=1, delivery="0199-d", provider_reference=None, attempted_at=ATTEMPTED_AT):
@@ -143,6 +147,73 @@ class KannelPeer:
         return len(self.server.requests)
 
 
+class VendorPeer:
+    """A vendor with signed requests over HTTP."""
+
+    channel = "sms"
+    timeout_s = PATIENT_S
+
+    def __init__(self, kind, make, codes, **settings):
+        self.kind, self._make, self.codes, self._settings = kind, make, codes, settings
+        self.moves = [vendor_server.GOOD]
+
+    @asynccontextmanager
+    async def run(self, port=0):
+        async with self._make(moves=self.moves, port=port) as self.server:
+            yield
+
+    def provider(self, **settings):
+        return self.kind.configure("try", "sms", self.timeout_s, self.kind.Settings.model_validate(
+            self._settings | {"endpoint": self.server.url} | settings))
+
+    def play(self, scenario):
+        self.server.code = self.codes.get(scenario, type(self.server).code)
+        self.moves[:] = [{
+            "hang after the content": vendor_server.HANG,
+            "close after the content": vendor_server.CLOSE,
+            "reset after the content": vendor_server.RESET,
+            "garbage after the content": b"\xff\x00 blah\r\n\r\n",
+            "half a body": vendor_server.Answer(200, b'{"Code": "OK", "BizId": "1^0", "sid": "SM1"' + b" " * 200 + b"}", half=True),
+            "server error": vendor_server.Answer(500, b"<html>", "text/html"),
+            "endless garbage after the content": vendor_server.Answer(200, b"x" * 2_000_000),
+            "redirect": vendor_server.Answer(302, b""),
+            "no meaning": vendor_server.Answer(200, b'[{"a": 1}]'),
+        }.get(scenario, vendor_server.GOOD)]
+
+    @property
+    def taken(self):
+        return len(self.server.requests)
+
+
+def aliyun():
+    """Aliyun, with one template mapped."""
+    return VendorPeer(
+        Aliyun, vendor_server.AliyunServer,
+        {"temporary": "isv.BUSINESS_LIMIT_CONTROL", "permanent": "isv.MOBILE_NUMBER_ILLEGAL", "rejected": "isv.BLACK_KEY_CONTROL_LIMIT",
+         "out of money": "isv.AMOUNT_NOT_ENOUGH", "their failure": "isp.RAM_PERMISSION_DENY"},
+        access_key_id="LTAI-test", access_key_secret=SECRET, sign_name="示例 & 平台",
+        templates={"hello": {"code": "SMS_1", "params": {"name": "name", "code": "link_token"}}})
+
+
+def tencent():
+    """Tencent, with one template mapped."""
+    return VendorPeer(
+        Tencent, vendor_server.TencentServer,
+        {"temporary": "LimitExceeded.PhoneNumberDailyLimit", "permanent": "InvalidParameterValue.IncorrectPhoneNumber",
+         "rejected": "FailedOperation.ContainSensitiveWord", "out of money": "FailedOperation.InsufficientBalanceInSmsPackage",
+         "their failure": "InternalError.Timeout", "bad credentials": "AuthFailure.SignatureFailure", "too fast": "RequestLimitExceeded"},
+        secret_id="AKID-test", secret_key=SECRET, app_id="1400006666", sign_name="示例平台",
+        templates={"hello": {"code": "1110", "params": ["name", "link_token"]}})
+
+
+def twilio():
+    """Twilio, with its auth token."""
+    return VendorPeer(
+        Twilio, vendor_server.TwilioServer,
+        {"temporary": "14107", "permanent": "21211", "rejected": "21610", "out of money": "21606", "bad credentials": "20003"},
+        account_sid="ACtest0000000000", auth_token=SECRET, from_address="+15005550006")
+
+
 class SandboxPeer:
     """The sandbox is its own other side; its addresses choose."""
 
@@ -162,7 +233,8 @@ class SandboxPeer:
 
 PEERS = {
     "smtp": lambda: SmtpPeer(pipelining=False), "smtp pipelined": lambda: SmtpPeer(pipelining=True),
-    "kannel": KannelPeer, "sandbox email": lambda: SandboxPeer("email"), "sandbox sms": lambda: SandboxPeer("sms"),
+    "kannel": KannelPeer, "aliyun": aliyun, "tencent": tencent, "twilio": twilio,
+    "sandbox email": lambda: SandboxPeer("email"), "sandbox sms": lambda: SandboxPeer("sms"),
 }
 
 

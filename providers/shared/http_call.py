@@ -1,0 +1,112 @@
+"""One HTTP exchange with a vendor: never repeated, within its time, its answer bounded, and an honest word when it breaks off.
+
+Called by the SMS providers that speak HTTP. httpx over the aiohttp transport, since httpx alone slows down under concurrency.
+The transport tells a kept connection that broke off after the request was written as if nothing had been sent, so what
+aiohttp itself said decides: only without a connection was nothing taken.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from noticesvc.provider import OutcomeUnknown, ProviderUnavailable, Rejected
+
+LONGEST_ANSWER = 1 << 20
+_KEPT_S = 10.0
+_NUMBER = re.compile(r"\+[1-9][0-9]{5,18}")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer as it came."""
+
+    status: int
+    body: bytes
+    media_type: str
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What every outcome keeps of it."""
+        return {"raw": self.body, "media_type": self.media_type}
+
+    def json(self) -> dict[str, Any]:
+        """Its JSON object; an empty one for anything else."""
+        try:
+            found = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+
+class HttpCalls:
+    """The connections of one provider. `open` and `close` belong to the event loop that uses them."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._client: httpx.AsyncClient | None = None
+
+    async def open(self) -> None:
+        """Prepare; connections are made with the first call."""
+        limits = httpx.Limits(max_connections=1000, max_keepalive_connections=1000, keepalive_expiry=_KEPT_S)
+        timeout = httpx.Timeout(self._timeout_s, connect=self._timeout_s / 2)
+        self._client = httpx.AsyncClient(transport=AiohttpTransport(trust_env=False, limits=limits), timeout=timeout,
+                                         follow_redirects=False, trust_env=False)
+
+    async def close(self) -> None:
+        """Free the connections; safe to call twice."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    async def send(self, method: str, url: str, headers: Mapping[str, str], content: bytes = b"") -> Reply:
+        """One exchange. Raises ProviderUnavailable without a connection, OutcomeUnknown once anything may have been taken."""
+        if self._client is None:
+            raise ProviderUnavailable("This provider is not open; it is tried again.")
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                request = self._client.build_request(method, url, headers={"accept-encoding": "identity", **headers}, content=content)
+                answer = await self._client.send(request, stream=True)
+                try:
+                    return Reply(answer.status_code, await _bounded(answer), answer.headers.get("content-type", "")[:100])
+                finally:
+                    await answer.aclose()
+        # from None: their texts may hold headers, and so credentials
+        except httpx.HTTPError as error:
+            if isinstance(error.__cause__, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+                raise ProviderUnavailable("The gateway cannot be reached; check its address if this lasts.", code="connect") from None
+            raise OutcomeUnknown("The gateway broke off or did not answer in HTTP.", code="broken") from None
+        except TimeoutError:
+            raise OutcomeUnknown("The gateway did not answer in time.", code="timeout") from None
+        except (aiohttp.ClientError, OSError, ValueError):
+            raise OutcomeUnknown("The gateway broke off or did not answer in HTTP.", code="broken") from None
+
+
+async def _bounded(answer: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in answer.aiter_raw():
+        body += chunk
+        if len(body) > LONGEST_ANSWER:
+            break
+    return bytes(body[:LONGEST_ANSWER])
+
+
+def require_number(to: str) -> str:
+    """The number, if it is one in E.164. Raises Rejected before anything is sent."""
+    if not _NUMBER.fullmatch(to):
+        raise Rejected("The number is not an international telephone number; correct the contact.", code="address")
+    return to
+
+
+def require_address(where: str, url: str) -> str:
+    """What is wrong with an endpoint, or an empty text."""
+    parts = httpx.URL(url) if url.isascii() and url.isprintable() else None
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.host or parts.query or parts.fragment:
+        return f"{where}: write the whole address, https://… and no query."
+    return ""
