@@ -241,7 +241,7 @@ class DryContact(wire.Wire):
 class DryDeadline(wire.Wire):
     """A deadline as it would be if service were complete at once."""
 
-    kind: Literal["response", "appeal", "effective"]
+    kind: Literal["cure", "response", "appeal", "effective"]
     ends_at: wire.Instant
     provisional: bool
 

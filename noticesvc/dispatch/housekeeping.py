@@ -9,15 +9,16 @@ import structlog
 
 from noticesvc.dispatch.loop import Loop
 from noticesvc.errors import UnavailableError
-from noticesvc.operations import anonymising, horizons, later_announcements, receipts, sandbox, upkeep
+from noticesvc.operations import anonymising, cures, horizons, later_announcements, receipts, sandbox, upkeep
 from noticesvc.operations.world import World
 from noticesvc.provider import Callback, Provider, Receipt
 from noticesvc.storage.database import Database
 
 log = structlog.get_logger()
-_RECEIPTS, _ANNOUNCEMENTS = 200, 200
+_RECEIPTS, _ANNOUNCEMENTS, _CURES = 200, 200, 50
 _SANDBOX_POLL_S, _HORIZON_POLL_S, _UPKEEP_POLL_S = 0.1, 1.0, 600.0
 _ANNOUNCEMENT_POLL_S = 0.5
+_CURE_POLL_S = 1.0
 _ERASURE_POLL_S = 1.0
 _UNREAD_FOR = 600_000_000  # microseconds until a receipt of a provider that is configured no more is looked at again
 
@@ -34,6 +35,9 @@ class Housekeeping:
         database.on_commit("erasure", erasure_loop.woken.set)
         self._loops.append(erasure_loop)
         self._loops.append(Loop("announcements", self._announcements, _ANNOUNCEMENT_POLL_S))
+        cure_loop = Loop("cures", self._cures, _CURE_POLL_S)
+        database.on_commit("cures", cure_loop.woken.set)
+        self._loops.append(cure_loop)
         if world.sandbox:
             self._loops.append(Loop("sandbox-receipts", self._sandbox, _SANDBOX_POLL_S))
 
@@ -93,6 +97,9 @@ class Housekeeping:
 
     async def _erasure(self) -> bool:
         return await self._database.write(anonymising.sweep, self._world) == anonymising.TOGETHER
+
+    async def _cures(self) -> bool:
+        return await self._database.write(cures.run, self._world, _CURES) > 0
 
     async def _sandbox(self) -> bool:
         return await self._database.write(sandbox.release, self._world) > 0

@@ -10,6 +10,10 @@ SCOPES: Final = ("notices:write", "notices:read", "contacts:write", "contacts:re
                  "broadcasts:approve", "proofs:read", "inbox", "evidence:write", "ops")
 
 
+SYSTEM_ID: Final = "00000000-0000-7000-8000-000000000000"
+"""In place of a key's id: the service itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """Whoever calls: a key of ours, or the bearer of an inbox token for one recipient."""
@@ -32,3 +36,7 @@ class Access:
         """Raise Forbidden, naming the category, unless the key may use it."""
         if not self.allows_category(category):
             raise Forbidden(f"This key may not be used for notices of the category {category}.")
+
+
+SYSTEM: Final = Access(SYSTEM_ID, frozenset())
+"""Whoever acts when the service does something by itself, such as a cure notice."""

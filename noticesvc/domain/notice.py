@@ -1,10 +1,10 @@
 """Notices: categories with their defaults, strategies, stages, and the state that follows from deliveries and service."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
-from noticesvc.domain import delivery
+from noticesvc.domain import cure, delivery
 
 Category = Literal["agreement", "platform", "handling", "termination", "contact_cure", "inquiry", "judicial", "commercial"]
 CATEGORIES: Final = ("agreement", "platform", "handling", "termination", "contact_cure", "inquiry", "judicial", "commercial")
@@ -39,6 +39,16 @@ def default_rule(category: str) -> str:
 def priority(category: str, *, bulk: bool) -> int:
     """Order of dispatch: single notices before broadcasts, mandatory before commercial; smaller goes first."""
     return (2 if bulk else 0) + (0 if mandatory(category) else 1)
+
+
+def windows(category: str, response_window: Mapping[str, int] | None) -> dict[str, Mapping[str, int]]:
+    """The deadlines that run from independent service, by kind, each `{"working_days": n}` or `{"days": n}`."""
+    found: dict[str, Mapping[str, int]] = {}
+    if category == cure.CATEGORY:
+        found["cure"] = {"working_days": cure.WORKING_DAYS}
+    if response_window is not None:
+        found["appeal" if category in ("handling", "termination") else "response"] = response_window
+    return found
 
 
 def duration_s(text: str) -> int | None:

@@ -261,7 +261,7 @@ def _rows(unit: Unit, p: Prepared, published: Mapping[str, str]) -> tuple[list[d
         "content_id": content_id, "not_before": at(request.not_before), "expires_at": at(request.expires_at),
         "effective_at": at(request.effective_at), "response_window": dict(request.response_window) if request.response_window else None,
         "broadcast_id": None, "announcement_id": row["announcement_id"], "acceptance_id": p.recipient.acceptance_id,
-        "document_ids": list(request.documents), **committed})
+        "document_ids": list(request.documents), "cure_id": request.cure_id, **committed})
     own = {name: opened.pop(name) for name in ("content", "content_sha256")}
     row |= {**ref.columns, "sealed": unit.seal(p.notice_id, opened, f"notice:{p.notice_id}")}
     content = {"id": content_id, "subject_id": p.recipient.subject_id, "sealed": key.seal(openings.pack(own), f"content:{content_id}")}

@@ -28,6 +28,7 @@ SAME: Final[Mapping[str, Mapping[str, str]]] = {
     "recipient": {"subject_id": "subject_id", "created_at": "at"},
     "contact": {"id": "contact_id", "recorded_at": "at"} | {name: name for name in (
         "subject_id", "channel", "confirmation", "asserted_from", "verified_at", "effective_from")},
+    "cure": {"id": "cure_id", "begun_at": "at"} | {name: name for name in ("subject_id", "contact_id", "evidence_id")},
     "acceptance": {"id": "acceptance_id", "subject_id": "subject_id", "accepted_at": "accepted_at", "recorded_at": "at"},
     "subject_entry": {name: name for name in ("subject_id", "subject_seq", "type")},
     "content": {"id": "content_id"},
@@ -49,6 +50,7 @@ DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
     "recipient": ("recipient_index", "wrapped_key", "sealed", "account_state", "void_at", "refuse_commercial", "subject_seq",
                   "anonymised_at", "shred_at", "held_at", "acceptance_id", "entry_batch", "entry_offset"),
     "contact": ("address_index", "source_index", "sealed", "effective_to", "state", "entry_batch", "entry_offset"),
+    "cure": ("notice_id", "state", "reason", "entry_batch", "entry_offset"),
     "acceptance": ("sealed", "entry_batch", "entry_offset"),
     "subject_entry": ("about_id", "sealed", "entry_batch", "entry_offset"),
     "content": ("subject_id", "sealed", "entry_batch", "entry_offset"),
@@ -75,7 +77,9 @@ LEFT_OUT: Final[Mapping[str, Mapping[str, str]]] = {
         "changed_at": "a clock that keeps later intervals in order; the intervals have their entries"},
     "contact": {
         "position": "preference among contacts, which changes without an entry; which one was used is in the intent",
+        "cure_due_at": _WORK,
         "invalid_by": "which failures keep the contact invalid; that it is, and by which first failure, is an entry"},
+    "cure": {"due_at": _WORK},
     "document": {"created_at": "when the bytes were uploaded; contents name the bytes by their hash"},
     "ledger_pending": {
         "pos": "the order of transactions before they have an index; numbers of notices and recipients are checked in it",

@@ -54,6 +54,8 @@ def facts_of(members: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "notice", hexadecimal(members["notice_id"])
     elif type_ == "content.shared":
         yield "content", hexadecimal(members["content_id"])
+    elif type_ == "cure.begun":
+        yield "cure", hexadecimal(members["cure_id"])
     elif type_ == "announcement.published":
         yield "announcement", hexadecimal(members["announcement_id"])
     elif "kind" in members and members.get("evidence_id") is not None:

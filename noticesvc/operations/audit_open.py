@@ -101,7 +101,7 @@ def _strangers(tx: Tx, seen: Seen, findings: Findings) -> None:
     seen.rows["content"] = seen.number("content")
     for table in (t.delivery, t.attempt, t.evidence, t.notice_entry, t.inbox_message, t.notice_document, t.link, t.provider_reference,
                   t.content,
-                  t.contact, t.acceptance, t.subject_entry):
+                  t.contact, t.cure, t.acceptance, t.subject_entry):
         strange = audit.count(tx, table) - seen.rows[table.name]
         if strange:
             findings.add(f"The table {table.name} has {strange} rows that nothing which happened to a notice or recipient accounts for.")

@@ -35,7 +35,7 @@ class PeopleAudit:
         ids = [row.subject_id for row in recipients]
         mine: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         refs = {ref_of(row) for row in recipients}
-        for table in (t.contact, t.acceptance, t.subject_entry):
+        for table in (t.contact, t.cure, t.acceptance, t.subject_entry):
             rows = self._tx.rows(table, "subject_id", ids)
             self._seen.rows[table.name] += len(rows)
             refs |= {ref_of(row) for row in rows}
@@ -71,6 +71,9 @@ class PeopleAudit:
             told = {entry[f"{word}_id"] for entry in mine if entry.type == f"{word}.recorded"}
             if told != made[word].keys():
                 self._wrong(row, f"its {word} rows are not those that its entries record.")
+        for one in rows.get("cure", ()):
+            if self._named(row, "cure", t.cure, one, entries, "cure.begun") is not None and not _cure_follows(one, mine):
+                self._wrong(row, f"the cure row {one.id} is open or closed against its entries.")
         values = opened.check(mine, key)
         if key is None and not any(entry.type == "recipient.anonymised" for entry in mine):
             self._wrong(row, "its key is gone, but no entry says that it was anonymised.")
@@ -147,3 +150,11 @@ class PeopleAudit:
             if source is not None and contact.source_index != index("source", source.decode()):
                 self._wrong(row, f"the contact row {contact.id} has another index of its source than the source has.")
 
+
+def _cure_follows(row: Any, mine: Sequence[Entry]) -> bool:
+    """Whether a cure is as its last entry left it; which notice tells of an open one stands in that notice's acceptance."""
+    closed = [entry for entry in mine if entry.type in ("cure.ended", "cure.lapsed") and entry["cure_id"] == row.id]
+    if not closed:
+        return (row.state, row.reason) == ("open", None)
+    return len(closed) == 1 and (row.state, row.reason, row.notice_id) == (
+        closed[0].type.removeprefix("cure."), closed[0]["reason"], closed[0]["cure_notice_id"])

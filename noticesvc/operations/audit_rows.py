@@ -22,6 +22,7 @@ NAMED_BY: Mapping[str, tuple[Any, Any, str, Any]] = {
     "intent": (t.attempt, t.attempt.c.evidence_id, "attempt", None),
     "notice": (t.notice, t.notice.c.id, "notice", None),
     "content": (t.content, t.content.c.id, "shared content", t.content.c.subject_id.is_(None)),
+    "cure": (t.cure, t.cure.c.id, "cure", None),
     "announcement": (t.announcement, t.announcement.c.id, "announcement", None),
 }
 

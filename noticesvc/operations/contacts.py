@@ -13,6 +13,7 @@ from sqlalchemy import and_, bindparam, case, or_, select, update
 
 from noticesvc.domain import contact, instant
 from noticesvc.errors import Conflict, Fault, Unprocessable
+from noticesvc.operations import cure_marks
 from noticesvc.operations.recipient_state import RecipientState
 from noticesvc.operations.world import World
 from noticesvc.proof.openings import unpack
@@ -57,6 +58,9 @@ class Book:
         now = {v.contact_id: v for versions in self.versions.values() for v in versions}
         tx.insert(t.contact, [row | {"effective_to": now[contact_id].effective_to, "position": now[contact_id].position}
                               for contact_id, row in self.fresh.items()])
+        changed = self.touched | self.fresh.keys()
+        cure_marks.of_recipients(tx, [subject_id for subject_id, versions in self.versions.items()
+                                      if any(v.contact_id in changed for v in versions)] if changed else ())
         touched = sorted(self.touched - self.fresh.keys())
         if touched:
             tx.execute(update(t.contact).where(t.contact.c.id == bindparam("v_id")).values(

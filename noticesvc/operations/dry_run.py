@@ -74,11 +74,9 @@ def _deadlines(tx: Tx, world: World, request: NoticeRequest) -> list[dict[str, A
     found: list[dict[str, Any]] = []
     if request.effective_at is not None:
         found.append({"kind": "effective", "ends_at": at(request.effective_at), "provisional": False})
-    if request.response_window:
-        served_on = instant.shanghai_date(instant.from_micros(max(tx.now, request.not_before or 0)))
-        window = request.response_window
+    served_on = instant.shanghai_date(instant.from_micros(max(tx.now, request.not_before or 0)))
+    for kind, window in notices.windows(request.category, request.response_window).items():
         ends = (deadline.working_days(served_on, window["working_days"], world.calendar) if "working_days" in window
                 else deadline.calendar_days(served_on, window["days"]))
-        kind = "appeal" if request.category in ("handling", "termination") else "response"
         found.append({"kind": kind, "ends_at": instant.text(ends.ends_at), "provisional": True})
     return found

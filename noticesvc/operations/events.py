@@ -39,6 +39,12 @@ def notice(unit: Unit, row: dict[str, Any], type_: str, weighing: view.Weighing 
     queue(unit, type_, data, row["subject_id"])
 
 
+def recipient_id(unit: Unit, subject_id: str) -> str | None:
+    """The caller's id of a recipient; null once it was destroyed."""
+    key, sealed = unit.key(subject_id), unit.recipients[subject_id].sealed
+    return None if key is None or sealed is None else _opened(unpack(key.open(sealed, f"recipient:{subject_id}")), "recipient_id")
+
+
 def queue(unit: Unit, type_: str, data: dict[str, Any], subject_id: str) -> None:
     """Queue one event about a recipient."""
     tx, key = unit.tx, unit.key(subject_id)

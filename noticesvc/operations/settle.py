@@ -5,11 +5,11 @@ the facts came from. What it writes follows from the facts alone, so calling it 
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from noticesvc.domain import deadline, delivery, instant, notice, plain, service_time, view
-from noticesvc.operations import events, facts, invalid_contacts
+from noticesvc.domain import cure, deadline, delivery, instant, notice, plain, service_time, view
+from noticesvc.operations import cure_marks, events, facts, invalid_contacts
 from noticesvc.operations.history import History
 from noticesvc.operations.unit import Unit
 
@@ -31,9 +31,11 @@ def settle(unit: Unit, ids: Collection[str] | None = None) -> None:
     weighings |= whole
     for row in rows:
         _service(unit, row, weighings[row["id"]])
+        _deadlines(unit, row, weighings[row["id"]])
         _state(unit, row, weighings[row["id"]])
     ladder = _deliveries(unit, rows, weighings)
     invalid_contacts.apply(unit, known, whole)
+    cure_marks.of_notices(unit.tx, [row["id"] for row in rows if row["category"] == cure.CATEGORY])
     if ladder:
         settle(unit, ladder)
 
@@ -60,7 +62,6 @@ def _service(unit: Unit, row: dict[str, Any], weighing: Weighing) -> None:
              independent_at=new.independent and _micros(new.independent[0]),
              independent_channel=new.independent and new.independent[1],
              independent_evidence_id=new.independent and new.independent[2], **columns)
-    _deadlines(unit, row, weighing)
     if new.served and not was_served:
         events.notice(unit, row, "notice.served", weighing)
     if revision > 1:
@@ -78,18 +79,24 @@ def _last(row: dict[str, Any]) -> service_time.Determined | None:
 
 
 def _deadlines(unit: Unit, row: dict[str, Any], weighing: Weighing) -> None:
-    """The response or appeal window, counted from independent service; set again when that changed."""
+    """The deadlines that the notice has, counted from independent service; set again when that changed, or when the calendar has
+    learned the days that a count crosses.
+    """
     own = weighing.result.independent
-    if own is None or row["response_window"] is None:
+    if own is None:
         return
-    window = json.loads(row["response_window"])
+    for kind, window in notice.windows(row["category"], json.loads(row["response_window"]) if row["response_window"] else None).items():
+        _set_deadline(unit, row, own, kind, window)
+
+
+def _set_deadline(unit: Unit, row: dict[str, Any], own: service_time.Serving, kind: str, window: Mapping[str, int]) -> None:
     found = (deadline.working_days(own.deadline_from_on, window["working_days"], unit.world.calendar) if "working_days" in window
              else deadline.calendar_days(own.deadline_from_on, window["days"]))
-    kind = "appeal" if row["category"] in ("handling", "termination") else "response"
     made = {"kind": kind, "ends_at": instant.text(found.ends_at), "without_data": found.provisional, "evidence_id": own.evidence_id}
-    others = [d for d in json.loads(row["deadlines"] or "[]") if d["kind"] != kind]
-    if [*others, made] == json.loads(row["deadlines"] or "[]"):
+    known = json.loads(row["deadlines"] or "[]")
+    if made in known:
         return
+    others = [d for d in known if d["kind"] != kind]
     unit.note(row["id"], "deadline.set", {
         "kind": kind, "ends_at": made["ends_at"], "without_data": found.provisional, "from_evidence_id": own.evidence_id,
         "from_on": own.deadline_from_on.isoformat(), "calendar_version": (found.calendar_version or "calendar days")[:128]})

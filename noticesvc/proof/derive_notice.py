@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from noticesvc.domain import calendar, deadline, instant, service_time, view
+from noticesvc.domain import calendar, deadline, instant, notice, service_time, view
 from noticesvc.domain.result import Determined, Result
 from noticesvc.domain.rules import BUILT_IN
 from noticesvc.ledger.canonical import canonical
@@ -70,13 +70,11 @@ def _judge(items: Sequence[Any], facts: view.NoticeFacts) -> Result:
 
 
 def _deadline(entry: Entry, accepted: Entry, result: Result) -> Iterator[str]:
-    own, window = result.independent, accepted["response_window"]
+    own, window = result.independent, notice.windows(accepted["category"], accepted["response_window"]).get(entry["kind"])
     if own is None or (entry["from_evidence_id"], entry["from_on"]) != (own.evidence_id, own.deadline_from_on.isoformat()):
         yield "that does not run from the independent service."
         return
-    if entry["kind"] == "cure":
-        window = {"working_days": 3}
-    elif window is None or entry["kind"] != ("appeal" if accepted["category"] in ("handling", "termination") else "response"):
+    if window is None:
         yield "that the notice does not have."
         return
     told = (entry["ends_at"], entry["without_data"])

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from noticesvc.domain import cure
 from noticesvc.domain.evidence import CHANNELS, KINDS
 from noticesvc.domain.statements import RESPONSES
 
@@ -78,6 +79,12 @@ ENTRY_TYPES: Final[Mapping[str, EntryType]] = {
     # The latest one counts; null takes an announced end back.
     "contact.ended": EntryType("subject", {"contact_id": ID, "effective_to": null(TIME)}),
     "contact.state_changed": EntryType("subject", {"contact_id": ID, "state": {"enum": ["usable", "invalid"]}, "evidence_id": null(ID)}),
+    # A dead contact that the recipient is asked to replace (clause 五.2②); the cure notice's acceptance names it.
+    "cure.begun": EntryType("subject", {"cure_id": ID, "contact_id": ID, "evidence_id": ID}),
+    "cure.ended": EntryType("subject", {"cure_id": ID, "contact_id": ID, "cure_notice_id": null(ID),
+                                        "reason": {"enum": list(cure.ENDED)}}),
+    "cure.lapsed": EntryType("subject", {"cure_id": ID, "contact_id": ID, "cure_notice_id": null(ID),
+                                         "reason": {"enum": list(cure.LAPSED)}, "ends_at": null(TIME), "from_evidence_id": null(ID)}),
     "account.changed": EntryType("subject", {"state": {"enum": ["active", "locked", "closed", "void"]}}),
     "acceptance.recorded": EntryType("subject", {"acceptance_id": ID, "accepted_at": TIME},
                                      ("agreement", "version", "document_sha256", "presentation")),
@@ -96,7 +103,7 @@ ENTRY_TYPES: Final[Mapping[str, EntryType]] = {
         "policy_version": WORD, "rule_definition": RULE, "deliveries": many(record({"id": ID, "channel": CHANNEL, "carries": CARRIES})),
         "content_id": ID, "not_before": null(TIME), "expires_at": null(TIME), "effective_at": null(TIME),
         "response_window": null({"type": "object"}), "broadcast_id": null(ID), "announcement_id": null(ID),
-        "acceptance_id": null(ID), "document_ids": many(ID)},
+        "acceptance_id": null(ID), "document_ids": many(ID), "cure_id": null(ID)},
         ("recipient_id", "reference", "content", "content_sha256", "case", "metadata", "ground")),
     "announcement.joined": EntryType("notice", {"announcement_id": ID}),
     "notice.cancelled": EntryType("notice", {"reason": {"enum": ["caller", "agreement_void", "anonymised"]}, "key_id": null(ID)}),

@@ -30,6 +30,8 @@ def of_notice(mine: Sequence[Entry]) -> dict[Key, int]:
                     need(entry.index, "content.shared", entry["content_id"])
                 if entry["acceptance_id"] is not None:
                     need(entry.index, "acceptance.recorded", entry["acceptance_id"])
+                if entry["cure_id"] is not None:
+                    need(entry.index, "cure.begun", entry["cure_id"])
             case "announcement.joined":
                 need(entry.index, "announcement.published", entry["announcement_id"])
             case "attempt.intended" | "attempt.answered":
@@ -56,6 +58,8 @@ def key_of(entry: Entry) -> Key:
             return entry.type, entry["contact_id"]
         case "contact.ended":
             return entry.type, entry["contact_id"], entry["effective_to"] or ""
+        case "cure.begun":
+            return entry.type, entry["cure_id"]
         case "acceptance.recorded":
             return entry.type, entry["acceptance_id"]
         case "content.shared":

@@ -6,7 +6,7 @@ Called by proof.verify. Each function answers one sentence for each failure.
 from collections.abc import Iterator, Sequence
 
 from noticesvc.ledger.canonical import canonical
-from noticesvc.proof import contacts_from_entries
+from noticesvc.proof import contacts_from_entries, verify_cures
 from noticesvc.proof.bundle import Bundle
 from noticesvc.proof.entries import Entry, Values
 from noticesvc.proof.verify_notice import told_by_reading
@@ -40,9 +40,9 @@ def _complete(bundle: Bundle, entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def agree(entries: Sequence[Entry], values: Values) -> list[str]:  # noqa: ARG001 (steps have one form)
-    """Step 6. No contact is recorded twice."""
+    """Step 6. No contact is recorded twice, and cures of dead ones have their reasons."""
     ids = [entry["contact_id"] for entry in entries if entry.type == "contact.recorded"]
-    return [] if len(set(ids)) == len(ids) else ["A contact is recorded twice."]
+    return [*verify_cures.agree(entries), *(["A contact is recorded twice."] if len(set(ids)) != len(ids) else [])]
 
 
 def derive(bundle: Bundle, entries: Sequence[Entry], values: Values) -> list[str]:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from noticesvc.domain import content as contents
-from noticesvc.domain import instant, notice
+from noticesvc.domain import cure, instant, notice
 from noticesvc.proof import needs, verify_statements
 from noticesvc.proof.bundle import Bundle
 from noticesvc.proof.entries import Entry, Values, of_notice, opened_text
@@ -88,6 +88,8 @@ def _acceptance(accepted: Entry, others: Mapping[needs.Key, Entry], values: Valu
         yield "The notice names another recipient than the one who was recorded."
     if accepted["mandatory"] != notice.mandatory(accepted["category"]):
         yield "The notice is said to be mandatory or not against its category."
+    if accepted["cure_id"] is not None and accepted["category"] != cure.CATEGORY:
+        yield "The notice is of another category than that of the cure that it tells of."
     for name in ("id", "channel"):
         if len({one[name] for one in accepted["deliveries"]}) != len(accepted["deliveries"]):
             yield f"Two deliveries of the notice have the same {name}."

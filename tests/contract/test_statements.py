@@ -156,6 +156,7 @@ async def test_documents_stand_behind_a_statement(desk):
     upload = await desk.house.http.post("/v1/documents", files={"file": ("回单.png", b"\x89PNG\r\n\x1a\n" + bytes(9), "image/png")})
     document = upload.json()
     await stated(desk, notice_id, delivery_id, "arrived", document_ids=[document["id"]])
+    await sound(desk)
     bundle = await holds(desk, notice_id)
     opened = {one["field"]: one["value"] for one in bundle["openings"]}
     assert b64decode(opened["documents"]).decode() == f'["{document["sha256"]}"]'

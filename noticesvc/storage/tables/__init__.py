@@ -42,7 +42,7 @@ from noticesvc.storage.tables.notices import (
     provider_reference,
     template,
 )
-from noticesvc.storage.tables.people import acceptance, api_key, contact, recipient, subject_entry, vault_key
+from noticesvc.storage.tables.people import acceptance, api_key, contact, cure, recipient, subject_entry, vault_key
 from noticesvc.storage.tables.schema import schema_floor
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "attempt",
     "contact",
     "content",
+    "cure",
     "delivery",
     "document",
     "evidence",

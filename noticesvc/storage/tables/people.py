@@ -61,9 +61,30 @@ contact = Table(
     Column("recorded_at", Micros, nullable=False),
     Column("state", Text, nullable=False, server_default="usable"),
     Column("invalid_by", Text, nullable=False, server_default=""),  # evidence ids of permanent failures that stand
+    Column("cure_due_at", Micros),  # when to see whether its cure begins; null: not
     *entry_columns(),
     Index(None, "subject_id", "channel"),
     Index(None, "address_index"),
+    Index("ix_contact_cure", "cure_due_at", postgresql_where=text("cure_due_at is not null"),
+          sqlite_where=text("cure_due_at is not null")),
+)
+
+cure = Table(  # dead contacts that a recipient was asked to replace
+    "cure", metadata,
+    Column("id", Id, primary_key=True),
+    Column("subject_id", Id, nullable=False, index=True),
+    Column("contact_id", Id, nullable=False),
+    Column("evidence_id", Id, nullable=False),  # the failure that it began with
+    Column("notice_id", Id),  # the cure notice; null where no other contact worked
+    Column("state", Text, nullable=False),  # open | ended | lapsed
+    Column("reason", Text),  # why it ended or lapsed
+    Column("begun_at", Micros, nullable=False),
+    Column("due_at", Micros),  # when to look at it; null: when something changes
+    *entry_columns(),  # of cure.begun
+    Index(None, "contact_id", "id"),
+    Index("ix_cure_open", "contact_id", unique=True, postgresql_where=text("state = 'open'"), sqlite_where=text("state = 'open'")),
+    Index("ix_cure_due", "due_at", postgresql_where=text("due_at is not null"), sqlite_where=text("due_at is not null")),
+    Index("ix_cure_notice", "notice_id", postgresql_where=text("notice_id is not null"), sqlite_where=text("notice_id is not null")),
 )
 
 subject_entry = Table(  # entries about a recipient that belong to no single notice
