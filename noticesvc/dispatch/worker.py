@@ -32,6 +32,7 @@ from noticesvc.storage.database import Database
 
 log = structlog.get_logger()
 POLL_S = 0.5
+_TURNS = frozenset({"worker-claim", "worker-in-site"})
 SEAL_AT_MOST = 256
 
 
@@ -85,11 +86,14 @@ class Worker:
         self._stopping = True
         for event in (self._due, self._own_due, self._room):
             event.set()
+        # A turn under way ends by itself: what it has sealed is called, not given up with its number used.
+        if turns := [task for task in self._tasks if task.get_name() in _TURNS]:
+            await asyncio.wait(turns, timeout=max(0.5, grace_s * 0.2))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._calls:
-            await asyncio.wait(self._calls, timeout=max(0.5, grace_s * 0.6))
+            await asyncio.wait(self._calls, timeout=max(0.5, grace_s * 0.4))
         await self._recording.stop(max(0.5, grace_s * 0.3))
         try:
             async with asyncio.timeout(3):
@@ -151,6 +155,8 @@ class Worker:
                 for one in found:
                     self._held.pop((one.notice_id, one.channel), None)  # not renewed, so that they are claimed again
                 raise
+        if self._stopping:
+            return
         if not self._claims:
             await _either(self._due, POLL_S)
             return
