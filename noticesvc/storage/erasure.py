@@ -49,6 +49,7 @@ WITHOUT: Final[Mapping[Table, str]] = {
     t.delivery: "our ids, states and times",
     t.inbox_message: "our ids and times; the text stands in content",
     t.inquiry: "our ids and times",
+    t.cure: "our ids, states and times",
     t.provider_pace: "the rate of a provider",
     t.link: "a hash of a random address, which leads nowhere once the content is gone",
     t.ledger_pending: "entries hold commitments only",
