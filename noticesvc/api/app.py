@@ -58,6 +58,11 @@ def _routes(made: Iterable[Endpoint]) -> list[BaseRoute]:
     for endpoint in made:
         if by_path[endpoint.path].setdefault(endpoint.method, endpoint) is not endpoint:
             raise RuntimeError(f"two endpoints are {endpoint.method} {endpoint.path}")
+    # A recipient may be called `import`: what /v1/recipients/import does not take itself is about them.
+    for path in [path for path in by_path if "{" not in path]:
+        one = f"{path.rpartition('/')[0]}/{{recipient_id}}"
+        for method, endpoint in by_path.get(one, {}).items():
+            by_path[path].setdefault(method, endpoint)
     # Fixed segments before parameters: /v1/notices/counts is no notice.
     ordered = sorted(by_path, key=lambda path: [(segment.startswith("{"), segment) for segment in path.split("/")])
     return [_Answers(path, by_path[path]) for path in ordered]
@@ -76,6 +81,8 @@ class _Answers(Route):
         endpoint = self._by_method.get("GET" if request.method == "HEAD" else request.method)
         if endpoint is None:
             return await _unrouted(request, HTTPException(405, headers={"Allow": self._allowed}))
+        if endpoint.path != self.path:
+            request.path_params["recipient_id"] = self.path.rpartition("/")[2]
         begun = time.perf_counter()
         trace_id, parent = tracing.parse(request.headers.get("traceparent"), fresh_trace)
         with tracing.span(f"{request.method} {self.path}", trace_id, parent):

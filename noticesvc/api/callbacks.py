@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from starlette.responses import Response
 
-from noticesvc.api import wire
+from noticesvc.api import problem, wire
 from noticesvc.api.context import Call
 from noticesvc.api.endpoint import Endpoint
 from noticesvc.errors import InputError, NotFound
@@ -25,6 +25,9 @@ _LONGEST_QUERY = 16 << 10
 _MOST_MEMBERS = 200
 _REFERENCE = re.compile(r"[0-9a-z_.-]{1,80}")
 _TOKEN_PAIR = re.compile(rb"(?:^|&)token=[^&]*")
+_REFUSED = ("malformed", "This is no callback of this provider; it is kept and changes nothing.")
+_REFUSALS = {401: ("unauthenticated", "The callback is not signed as this provider signs; it is kept and changes nothing."),
+             404: ("not-found", "This provider takes no callbacks.")}
 # What providers sign with; whatever else a proxy adds is none of their words.
 _KEPT_HEADERS = re.compile(r"x-[a-z0-9-]{1,60}|content-type|authorization|date|digest|[a-z0-9-]{0,40}signature[a-z0-9-]{0,40}")
 
@@ -53,6 +56,8 @@ async def take(call: Call) -> Response:
         raw = body if request.method == "POST" else _TOKEN_PAIR.sub(b"", query_bytes).removeprefix(b"&")
         doubted = answer.receipts if answer.status == 401 and provider.can_be_asked else ()
         await call.house.database.write(_keep, call.house.world, name, data, raw, doubted, refused=answer.status >= 400)
+    if answer.status >= 400:  # whoever is refused learns it as at every other route
+        return problem.answer(answer.status, *_REFUSALS.get(answer.status, _REFUSED))
     return Response(answer.body, answer.status, {"Content-Type": answer.media_type})
 
 
@@ -98,7 +103,7 @@ _PATH = "/v1/providers/{name}/callbacks"
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", _PATH, take, "A callback of a provider", raw_body=True, media_type="application/octet-stream",
-             reply_media_type="text/plain", error_media_type="text/plain", errors=(401, 404, 503)),
+             reply_media_type="text/plain", errors=(401, 404, 503)),
     Endpoint("GET", _PATH, take, "A callback of a provider that uses GET", reply_media_type="text/plain",
-             error_media_type="text/plain", errors=(400, 401, 404, 413, 422, 503)),
+             errors=(400, 401, 404, 413, 422, 503)),
 )

@@ -20,6 +20,7 @@ M = TypeVar("M", bound=BaseModel)
 BODY_LIMIT = 1 << 20
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DECIMAL = re.compile(r"[0-9]{1,9}")
+_NO_NUMBER = re.compile(rb"NaN|Infinity")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -129,7 +130,7 @@ def parse(model: type[M], data: bytes) -> M:
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
-        if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
+        if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid" or _NO_NUMBER.search(data):
             return _second_look(model, data)
         raise InputError("The body does not have the form that this route takes.", faults(error)) from None
     except RecursionError:
@@ -137,7 +138,10 @@ def parse(model: type[M], data: bytes) -> M:
 
 
 def _second_look(model: type[M], data: bytes) -> M:
-    """Pydantic's parser takes half a surrogate pair for broken JSON; it is JSON (RFC 8259, 8.2) that holds no valid text."""
+    """Pydantic's parser takes half a surrogate pair for broken JSON; it is JSON (RFC 8259, 8.2) that holds no valid text.
+
+    And it takes NaN and Infinity for numbers, which no JSON holds; every model refuses them, so that they come here.
+    """
     try:
         value = json.loads(data.decode(), parse_constant=_no_constant)
     except (ValueError, RecursionError):

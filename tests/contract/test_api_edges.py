@@ -77,3 +77,25 @@ async def test_the_document_describes_what_is_answered(here):
     for one in shown["service"]["alternatives"]:
         assert one.keys() == schemas["Alternative"]["properties"].keys()
     assert shown.keys() == schemas["Notice"]["properties"].keys()
+
+
+async def test_what_is_no_json_is_400(here):
+    """NaN and Infinity are no JSON (RFC 8259, 6), wherever they stand; the words inside a text are only words."""
+    for spoilt in (b'{"a": NaN}', b'{"recipient_id": "u-1", "metadata": {"a": -Infinity}}', b'{"contacts": [Infinity]}'):
+        for method, path in (("POST", "/v1/notices"), ("PUT", "/v1/recipients/u-9/contacts"), ("POST", "/v1/notices/batch")):
+            assert (await here.http.request(method, path, content=spoilt)).status_code == 400, (path, spoilt)
+    wrong = await here.http.post("/v1/notices", json=notice(category="NaN"))
+    assert (wrong.status_code, wrong.json()["errors"][0]["pointer"]) == (422, "/category")
+    assert (await here.http.post("/v1/notices", json=notice(reference="Infinity"))).status_code == 202
+
+
+async def test_a_recipient_may_be_called_import(here):
+    """The word stands in a path of ours, and is a caller's id all the same; the import itself still is one."""
+    made = await here.http.put("/v1/recipients/import/contacts", json={"contacts": [], "source": "crm"})
+    assert made.status_code == 200
+    found = await here.http.get("/v1/recipients/import")
+    assert (found.status_code, found.json()["recipient_id"]) == (200, "import")
+    taken = await here.http.post("/v1/recipients/import", content=b'{"recipient_id": "u-8", "contacts": [], "source": "crm"}')
+    assert taken.json()["accepted"] == 1
+    refused = await here.http.delete("/v1/recipients/import")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, POST")

@@ -73,7 +73,8 @@ async def test_a_report_without_our_token_is_kept_and_does_nothing(here):
     before = await read(here, notice_id)
     for spoil in ({"token": "x"}, {"token": None}, {"token": "ü"}, {"reference": "another.sms.1"}):
         query = {name: value for name, value in (report(here, reference) | spoil).items() if value is not None}
-        assert (await here.http.get(PATH, params=query)).status_code == 401, spoil
+        reply = await here.http.get(PATH, params=query)
+        assert (reply.status_code, reply.headers["content-type"]) == (401, "application/problem+json"), spoil
     await interpreted(here)
     assert await read(here, notice_id) == before
     assert [(row.state, row.due_at) for row in await here.rows(t.receipt)] == [("refused", None)] * 4
