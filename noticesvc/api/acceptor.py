@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from noticesvc.api.patience import LONGEST_WAIT_S, in_time
 from noticesvc.domain.access import Access
 from noticesvc.errors import DatabaseUnavailable, UnavailableError
 from noticesvc.operations import accept
@@ -20,7 +21,6 @@ from noticesvc.storage.database import Database
 
 log = structlog.get_logger()
 GROUP = 256  # requests a commit; one call's requests are never parted, so a batch may make it larger
-LONGEST_WAIT_S = 4.2  # an answer within five seconds, whatever the database does and however busy the machine is
 
 
 @dataclass(slots=True)
@@ -105,7 +105,8 @@ class SharedAcceptor:
 
     async def _accept(self, group: list[_Asked]) -> None:
         try:
-            outcomes = await self._database.write(accept.accept, self._world, [pair for asked in group for pair in asked.requests])
+            outcomes = await in_time(self._database.write(accept.accept, self._world,
+                                                           [pair for asked in group for pair in asked.requests]))
         except UnavailableError as error:
             for asked in group:
                 _fail(asked, DatabaseUnavailable(error.detail, error.retry_after_s))

@@ -55,13 +55,14 @@ async def take(call: Call) -> Response:
                                 "ours": callback.ours, "url": callback.url, "media_type": _word(request.headers.get("content-type"))}
         raw = body if request.method == "POST" else _TOKEN_PAIR.sub(b"", query_bytes).removeprefix(b"&")
         doubted = answer.receipts if answer.status == 401 and provider.can_be_asked else ()
-        await call.house.database.write(_keep, call.house.world, name, data, raw, doubted, refused=answer.status >= 400)
+        await call.write(_keep, name, data, raw, doubted, answer.status >= 400)
     if answer.status >= 400:  # whoever is refused learns it as at every other route
         return problem.answer(answer.status, *_REFUSALS.get(answer.status, _REFUSED))
     return Response(answer.body, answer.status, {"Content-Type": answer.media_type})
 
 
-def _keep(tx: Tx, world: World, name: str, data: dict[str, Any], raw: bytes, doubted: Sequence[Receipt], *, refused: bool) -> None:
+def _keep(tx: Tx, world: World, name: str, data: dict[str, Any], raw: bytes, doubted: Sequence[Receipt],
+          refused: bool) -> None:
     """Keep a callback; of one that nobody vouches for the provider itself is asked at once."""
     receipts.store(tx, world, name, "callback", data, raw, refused=refused)
     inquiries.doubt(tx, world, name, doubted)

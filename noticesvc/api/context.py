@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar
 from starlette.requests import Request
 
 from noticesvc.api.key_lookup import KeyLookup
+from noticesvc.api.patience import in_time
 from noticesvc.config import Settings
 from noticesvc.domain.access import Access
 from noticesvc.operations.world import World
@@ -56,4 +57,4 @@ class Call:
 
     async def write(self, fn: Callable[..., T], *args: Any) -> T:
         """Run an operation: `fn(tx, world, *args)`; durable when this returns."""
-        return await self.house.database.write(fn, self.house.world, *args)
+        return await in_time(self.house.database.write(fn, self.house.world, *args))

@@ -5,6 +5,7 @@ Each answer comes from a query that began after its request arrived, so that a r
 
 import asyncio
 
+from noticesvc.api.patience import in_time
 from noticesvc.domain.access import Access
 from noticesvc.errors import Unauthenticated
 from noticesvc.operations import keys
@@ -35,7 +36,7 @@ class KeyLookup:
         while self._waiting:
             asked, self._waiting = self._waiting, {}
             try:
-                found = await self._database.read(keys.find_all, list(asked))
+                found = await in_time(self._database.read(keys.find_all, list(asked)))
             except BaseException as error:
                 for future in asked.values():
                     if not future.done():

@@ -16,6 +16,7 @@ from noticesvc import metrics
 from noticesvc.api import cursor, problem, wire
 from noticesvc.api.context import Call, House
 from noticesvc.api.endpoint import Endpoint
+from noticesvc.api.patience import in_time
 from noticesvc.errors import NoticesvcError
 from noticesvc.operations import health, sandbox_messages
 
@@ -104,7 +105,7 @@ async def _wrong(house: House) -> dict[str, str]:
     except OSError as error:
         found["disk"] = f"The installation's folder cannot be looked at ({type(error).__name__})."
     try:
-        fit = await house.database.write(health.probe)
+        fit = await in_time(house.database.write(health.probe))
     except NoticesvcError as error:
         found["database"] = str(error)
     except Exception as error:  # a probe that fails in any other way is no healthy database either

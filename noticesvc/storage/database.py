@@ -44,7 +44,7 @@ class Engine(Protocol):
 class Database:
     """One database for one process; `read` and `write` take a synchronous function whose first argument is the transaction."""
 
-    def __init__(self, url: str, sources: Sources, folder: Path | None = None, *, busy_s: float = 3.0) -> None:
+    def __init__(self, url: str, sources: Sources, folder: Path | None = None, *, busy_s: float = 4.0) -> None:
         self.sources = sources
         self._listeners: dict[str, list[Callable[[], None]]] = defaultdict(list)
         try:

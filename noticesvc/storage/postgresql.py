@@ -5,7 +5,8 @@ waking LISTEN.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -13,16 +14,17 @@ import structlog
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from noticesvc.errors import DatabaseUnavailable
 from noticesvc.storage.transaction import Sources, Tx
 
 log = structlog.get_logger()
-# SQLSTATE: serialization failure, deadlock; then connection, resources, intervention, system, read-only.
+# SQLSTATE: serialization failure, deadlock; then connection, resources, intervention, system, read-only, a lock that somebody
+# keeps, a statement that was cancelled, a right that was taken away.
 REPEAT = {"40001", "40P01"}
-UNAVAILABLE = ("08", "53", "57P", "58", "25006")
+UNAVAILABLE = ("08", "53", "57P", "58", "25006", "55P03", "57014", "42501")
 
 
 # Writers touch rows by key, a handful or a few hundred at a time: plans are made once and never scan.
@@ -30,13 +32,32 @@ WRITING = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "en
 
 
 def _engine(url: URL, busy_s: float, settings: dict[str, str]) -> AsyncEngine:
-    common = {"application_name": "noticesvc", "jit": "off", "timezone": "UTC", "idle_in_transaction_session_timeout": "60000"}
+    common = {"application_name": "noticesvc", "jit": "off", "timezone": "UTC", "idle_in_transaction_session_timeout": "60000",
+              "lock_timeout": str(int(busy_s * 1000))}
     return create_async_engine(url, pool_size=8, max_overflow=8, pool_timeout=busy_s, pool_use_lifo=True,
                                connect_args={"timeout": busy_s, "command_timeout": 60, "server_settings": common | settings})
 
 
 class _Again(Exception):
     pass
+
+
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """A connection. Whatever hinders making one (the server, its limits, a database that takes none) is no fault of the caller's."""
+    try:
+        connection = await engine.connect()
+    except Exception as error:
+        log.error("database cannot be reached", error=type(error).__name__)
+        raise _unavailable() from error
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def _unavailable() -> DatabaseUnavailable:
+    return DatabaseUnavailable("The database cannot be read or written at the moment; repeat the request later.")
 
 
 def _judge(error: BaseException) -> BaseException:
@@ -50,7 +71,7 @@ def _judge(error: BaseException) -> BaseException:
         isinstance(error, DBAPIError) and error.connection_invalidated)
     if gone or state.startswith(UNAVAILABLE):
         log.error("database cannot be used", error=type(error).__name__, sqlstate=state)
-        return DatabaseUnavailable("The database cannot be read or written at the moment; repeat the request later.")
+        return _unavailable()
     return error
 
 
@@ -68,7 +89,7 @@ class PostgreSQL:
     async def read(self, fn: Callable[[Tx], Any]) -> Any:
         """Run over one snapshot, read-only; a connection that died while it was idle is replaced once."""
         async def once() -> Any:
-            async with self._reading.connect() as conn, conn.begin():
+            async with _connected(self._reading) as conn, conn.begin():
                 return await conn.run_sync(lambda sync: fn(Tx(sync, self.sources, self.sources.clock())))
         try:
             return await once()
@@ -85,7 +106,7 @@ class PostgreSQL:
         topics: set[str] = set()
 
         async def once() -> Any:
-            async with self._writing.connect() as conn, conn.begin():
+            async with _connected(self._writing) as conn, conn.begin():
                 def run(sync: Any) -> Any:
                     nonlocal topics
                     tx = Tx(sync, self.sources, self.sources.clock())

@@ -101,11 +101,16 @@ class SQLite:
         write = _Write(fn, committed, loop, loop.create_future())
         self._queue.put(write)
         try:
-            # Twice the time that one transaction may wait for the file, so that a stuck disk gives an answer in time.
-            return await asyncio.wait_for(asyncio.shield(write.future), None if write.begun else self.busy_s + 0.5)
+            # Longer than one transaction may wait for the file.
+            return await asyncio.wait_for(asyncio.shield(write.future), self.busy_s + 0.5)
         except TimeoutError:
+            if write.begun:  # it will be known what becomes of it; whoever cannot wait for that gives up by themselves
+                return await asyncio.shield(write.future)
             write.abandoned = True
             raise DatabaseUnavailable("The database is busy; repeat the request later.") from None
+        except asyncio.CancelledError:
+            write.abandoned = True
+            raise
 
     async def listen(self, heard: Callable[[set[str]], None]) -> None:
         """One process serves on SQLite: there is nobody else to hear."""
@@ -138,7 +143,8 @@ class SQLite:
         try:
             with self._writer_engine.connect() as conn, conn.begin():
                 for write in group:
-                    self._one(conn, write)
+                    if not write.abandoned:  # while this transaction waited for the file
+                        self._one(conn, write)
         except BaseException as error:
             failed = _unavailable(error)
             for write in group:
