@@ -4,18 +4,22 @@ commercial messages by channel (clause 四.7). Called by the recipients' routes;
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
 
 from noticesvc.domain import instant
-from noticesvc.domain.evidence import CHANNELS
+from noticesvc.domain.evidence import CHANNELS, CLOCK_TOLERANCE
+from noticesvc.errors import Fault, InputError
 from noticesvc.operations import recipient_state
 from noticesvc.operations.world import World
 from noticesvc.proof.openings import unpack
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 from noticesvc.vault import DataKey
+
+_CLOCK_US = CLOCK_TOLERANCE // timedelta(microseconds=1)  # whose clock is right nobody knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +33,13 @@ class Acceptance:
 
 
 def record_acceptance(tx: Tx, world: World, recipient_id: str, accepted_at: int, acceptance: Acceptance) -> dict[str, Any]:
-    """Record an acceptance. It is the one in effect from now on unless a later one is known already. Raises NotFound.
+    """Record an acceptance. It is the one in effect from now on unless a later one is known already.
 
-    The one in effect, told again word for word, is no second one: the first is returned.
+    The one in effect, told again word for word, is no second one: the first is returned. Raises NotFound, and InputError for
+    one that is still to come, which nobody can have given yet.
     """
+    if accepted_at > tx.now + _CLOCK_US:
+        raise InputError("An acceptance cannot be recorded before it was given.", (Fault("/accepted_at", "lies in the future"),))
     state = recipient_state.one_locked(tx, world, recipient_id)
     known = in_force(tx, state.row, state.key)
     told = asdict(acceptance)

@@ -348,3 +348,15 @@ def _parked(tx):
             tx.insert(t.delivery, [{
                 "notice_id": notice_id, "channel": channel, "id": tx.new_id(), "subject_id": row.subject_id, "position": position,
                 "priority": 0, "carries": "full", "state": "pending", "due_at": None}])
+
+
+async def test_an_acceptance_that_is_still_to_come_is_refused(here):
+    """Nobody can have accepted tomorrow; a clock that is some minutes ahead is borne with."""
+    await here.http.put("/v1/recipients/u-1/contacts", json={"contacts": [], "source": "crm"})
+    told = {"agreement": "user-agreement", "version": "2", "document_sha256": "cd" * 32, "presentation": "checkbox"}
+    ahead = instant.text(instant.from_micros(here.clock.micros + 240_000_000))
+    late = instant.text(instant.from_micros(here.clock.micros + 86_400_000_000))
+    reply = await here.http.post("/v1/recipients/u-1/acceptances", json=told | {"accepted_at": late})
+    assert (reply.status_code, reply.json()["errors"][0]["pointer"]) == (422, "/accepted_at")
+    assert (await here.http.get("/v1/recipients/u-1")).json()["acceptance"] is None
+    assert (await here.http.post("/v1/recipients/u-1/acceptances", json=told | {"accepted_at": ahead})).status_code == 201
