@@ -78,7 +78,7 @@ Sms = Annotated[wire.Text, AfterValidator(_filled), Field(min_length=1, max_leng
 Carries = Literal["full", "link", "pointer"]
 Future = Annotated[wire.Instant, AfterValidator(_sensible)]
 Word = Annotated[wire.Line, Field(min_length=1, max_length=200)]
-Id = Annotated[str, AfterValidator(_our_id), WithJsonSchema({"type": "string", "format": "uuid"})]
+Id = Annotated[str, AfterValidator(_our_id), WithJsonSchema(wire.OUR_ID)]
 Parameters = dict[Annotated[wire.Line, Field(max_length=128)], Annotated[JsonValue, AfterValidator(_parameter)]]
 IdempotencyKey = Annotated[wire.Line, Field(min_length=1, max_length=255)]
 

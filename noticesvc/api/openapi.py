@@ -10,19 +10,20 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from noticesvc.api import wire
 from noticesvc.api.endpoint import Endpoint
 from noticesvc.api.problem import TITLES
 
 _REF = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"\{(\w+)(?::(\w+))?\}")
-_UUID = {"type": "string", "format": "uuid"}
-# A caller's own words: any character but `/` and controls, percent-encoded; all other path parameters are our UUIDs.
-_CALLER_ID = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[^/\u0000-\u001f\u007f-\u009f]+$"}
+# A caller's own words are percent-encoded; all other path parameters are our UUIDs.
 _BY_NAME: dict[str, dict[str, Any]] = {
-    "recipient_id": _CALLER_ID, "case_number": _CALLER_ID,
+    "recipient_id": wire.CALLER_ID, "case_number": wire.CALLER_ID,
     "name": {"type": "string", "minLength": 1, "maxLength": 128}, "number": {"type": "string", "minLength": 1, "maxLength": 64},
     "path": {"type": "string", "minLength": 1}, "token": {"type": "string", "pattern": "^[A-Za-z0-9_-]{24}$"},
 }
+_FORM = {"type": "object", "required": ["file"], "additionalProperties": False,
+         "properties": {"file": {"type": "string", "format": "binary", "description": "The file; its type is found from its bytes."}}}
 _PROBLEM = {
     "type": "object", "required": ["type", "title", "status", "detail"],
     "properties": {
@@ -90,7 +91,9 @@ def _operation(endpoint: Endpoint, names: Any, schemas: dict[str, Any]) -> dict[
             "application/json": {"schema": dict(names[endpoint.body, "validation"])}}}
     elif endpoint.raw_body:
         lines = "ndjson" in endpoint.media_type  # of lines none is a number too, and they are text to whoever does not know the type
-        content: dict[str, Any] = {endpoint.media_type: {"schema": {}}} | ({"text/plain": {"schema": {"type": "string"}}} if lines else {})
+        shape = _FORM if endpoint.media_type == "multipart/form-data" else {}
+        content: dict[str, Any] = {endpoint.media_type: {"schema": shape}}
+        content |= {"text/plain": {"schema": {"type": "string"}}} if lines else {}
         made["requestBody"] = {"required": not lines, "content": content}
     return made
 
@@ -101,7 +104,7 @@ def _operation_id(endpoint: Endpoint) -> str:
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
-    return [{"name": name, "in": "path", "required": True, "schema": _BY_NAME.get(name, _UUID)}
+    return [{"name": name, "in": "path", "required": True, "schema": _BY_NAME.get(name, wire.OUR_ID)}
             for name, _ in _PARAMETER.findall(path)]
 
 

@@ -9,8 +9,19 @@ from datetime import datetime
 from typing import Annotated, Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    JsonValue,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 from starlette.requests import Request
 
 from noticesvc.domain import instant
@@ -64,10 +75,24 @@ def _instant(value: Any) -> Any:
         raise PydanticCustomError("instant", "must be an RFC 3339 time with an offset") from None
 
 
-Text = Annotated[str, AfterValidator(_text)]
-Line = Annotated[str, AfterValidator(_line)]
-CallerId = Annotated[str, AfterValidator(_caller_id),
-                     WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^[^/\x00-\x1f\x7f-\x9f]+$"})]
+# As the OpenAPI document shows ids: ours, and the caller's.
+OUR_ID = {"type": "string", "format": "uuid", "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"}
+CALLER_ID = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": r"^(?!\.{1,2}$)[^/\x00-\x1f\x7f-\x9f\u2028\u2029]+$"}
+
+
+class _Shown:
+    """What the OpenAPI document says of a text beside its length: the same as its validator, for whoever generates a client."""
+
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return handler(core) | {"pattern": self._pattern}
+
+
+Text = Annotated[str, AfterValidator(_text), _Shown(r"^[^\x00]*$")]
+Line = Annotated[str, AfterValidator(_line), _Shown(r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")]
+CallerId = Annotated[str, AfterValidator(_caller_id), WithJsonSchema(CALLER_ID)]
 Instant = Annotated[datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 

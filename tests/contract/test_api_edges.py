@@ -1,5 +1,7 @@
 """The edges of the HTTP contract, on every engine: methods, query strings, cursors, keys limited to categories, equal documents."""
 
+import re
+
 import pytest
 
 from noticesvc.operations import keys
@@ -99,3 +101,19 @@ async def test_a_recipient_may_be_called_import(here):
     assert taken.json()["accepted"] == 1
     refused = await here.http.delete("/v1/recipients/import")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD, POST")
+
+
+async def test_the_document_says_which_texts_and_ids_are_taken(here):
+    """The patterns of the schemas judge as the route does: lines, texts, the caller's ids and ours."""
+    schemas = (await here.http.get("/openapi.json")).json()["components"]["schemas"]
+    said = schemas["AskedContent"]["properties"]
+    texts = [("subject", said["subject"]["pattern"]), ("body", said["body"]["pattern"]),
+             ("reference", schemas["PostNotice"]["properties"]["reference"]["anyOf"][0]["pattern"])]
+    for member, pattern in texts:
+        for text in ("甲乙", "a\nb", "a\x00b", "a\u2028b", "a\x85b", "a/b", "..", "..."):
+            asked = notice(reference=text) if member == "reference" else notice(content={"subject": "s", "body": "b", member: text})
+            status = (await here.http.post("/v1/notices", json=asked)).status_code
+            assert status == (202 if re.search(pattern, text) else 422), (member, text)
+    ours = schemas["PostNotice"]["properties"]["documents"]["anyOf"][0]["items"]["pattern"]
+    assert re.search(ours, await accepted(here))
+    assert not re.search(ours, "01890A5D-AC96-774B-BCCE-B302099A8057")
