@@ -19,13 +19,15 @@ def on_account_change(tx: Tx, world: World, subject_id: str, state: str) -> None
     """Apply the new state of an account to the recipient's deliveries.
 
     `active`: in-site deliveries that were parked because the account was not active become due at once.
-    `locked`, `closed`: nothing now; dispatch parks an in-site delivery that it meets (`due_at` null, state `pending`).
+    `locked`, `closed`: nothing now; dispatch parks an in-site delivery that it meets (state `pending`, `due_at` null or when it expires).
     `void` (clause 二.1): what waits is cancelled; what a worker holds at this moment is cancelled when it is sealed.
     """
     d = t.delivery.c
     if state == "active":
+        ends = select(t.notice.c.expires_at).where(t.notice.c.id == d.notice_id).scalar_subquery()
         tx.execute(update(t.delivery).where(
-            d.notice_id.in_(_open(subject_id)), d.channel == "in_site", d.state == "pending", d.due_at.is_(None)).values(due_at=tx.now))
+            d.notice_id.in_(_open(subject_id)), d.channel == "in_site", d.state == "pending", or_(d.due_at.is_(None), d.due_at == ends),
+        ).values(due_at=tx.now))
     elif state == "void":
         cancel_waiting(tx, world, subject_id, "agreement_void")
 

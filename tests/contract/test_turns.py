@@ -157,3 +157,20 @@ async def test_a_refusal_needs_no_morning(here):
     here.clock.move(HOUR)
     assert await sealed(loud) == []
     assert (await read(loud, late))["state"] == "expired"
+
+
+async def test_an_account_that_is_unlocked_gets_what_waits(here):
+    """Whether or not it would expire; what is still to come waits for its time, and what nobody unlocked expires."""
+    await here.http.put("/v1/recipients/u-1001/account", json={"state": "locked"})
+    ends, lasting = await accepted(here, channels=["in_site"], expires_at=rfc3339(2 * HOUR)), await accepted(here, channels=["in_site"])
+    later = await accepted(here, channels=["in_site"], not_before=rfc3339(HOUR), expires_at=rfc3339(2 * HOUR))
+    assert await delivered_in_site(here) == 2
+    await here.http.put("/v1/recipients/u-1001/account", json={"state": "active"})
+    assert await delivered_in_site(here) == 2
+    assert [(await read(here, one))["state"] for one in (ends, lasting, later)] == ["served", "served", "queued"]
+    await here.http.put("/v1/recipients/u-1001/account", json={"state": "locked"})
+    here.clock.move(HOUR)
+    assert await delivered_in_site(here) == 1
+    here.clock.move(HOUR)
+    await delivered_in_site(here)
+    assert (await read(here, later))["state"] == "expired"
