@@ -187,7 +187,7 @@ def _change(unit: Unit, schedule: Schedule, answer: Answer, attempt: Any, one: A
         due = now + int(retry.delay_s(failures, first, min(schedule.max_s, longest), luck) * 1_000_000)
         if row["expires_at"] is not None:
             due = min(due, row["expires_at"])
-        elif due > max(row["accepted_at"], row["not_before"] or 0) + int(delivery.RETRY_FOR.total_seconds() * 1_000_000):
+        elif due > _begun_at(unit, answer) + int(delivery.RETRY_FOR.total_seconds() * 1_000_000):
             close(unit, answer.notice_id, one, "failed", "no_tries_left")
     elif answer.outcome == "unknown":
         due = now + int(schedule.reconcile_after_s * 1_000_000)
@@ -195,6 +195,12 @@ def _change(unit: Unit, schedule: Schedule, answer: Answer, attempt: Any, one: A
         answer.notice_id, answer.channel, attempts=answer.number, failures=failures, due_at=due, lease_owner=None, lease_until=None,
         **({} if avoid == one.avoid else {"avoid": avoid}),
     )
+
+
+def _begun_at(unit: Unit, answer: Answer) -> int:
+    """When the delivery was first tried: a late rung of a ladder has its own time for retries."""
+    first = unit.history().attempt(answer.notice_id, answer.channel, 1)
+    return int(first.intended_at) if first is not None else unit.tx.now
 
 
 def give_up(tx: Tx, world: World, schedule: Schedule, attempts: Collection[tuple[str, str, int, int | None]], jitter: float) -> None:

@@ -174,3 +174,16 @@ async def test_an_account_that_is_unlocked_gets_what_waits(here):
     here.clock.move(HOUR)
     await delivered_in_site(here)
     assert (await read(here, later))["state"] == "expired"
+
+
+async def test_a_late_rung_has_its_own_time_for_retries(here):
+    """Temporary failures are retried for 72 hours from the first try on that channel, however late its turn came."""
+    notice_id = await accepted(here, channels=["sms", "email"], strategy="ladder", ladder_after="P4D")
+    first, = await sealed(here)
+    await answered(here, first, "submitted")
+    here.clock.move(96 * HOUR)
+    for waited, state in ((0, "pending"), (71, "pending"), (2, "failed")):
+        here.clock.move(waited * HOUR)
+        one, = await sealed(here, "mail")
+        await answered(here, one, "failed_temporary")
+        assert (await states(here, notice_id))["email"] == state, waited
