@@ -1,23 +1,22 @@
-"""E-mail end to end: the service and the peer in turn against the same smtp-sink and PostgreSQL.
+"""What every mail measurement sends, and the peer that sends the same against the same smtp-sink and PostgreSQL.
 
-`dispatch`  N notices queued while no worker runs; then the worker starts: from the sink's first message until all evidence is
-            durable (all notices served), N over that time
-`together`  API and worker in one process: from the first POST (by /batch) until all evidence is durable
+Both start from a queue that is full and are timed from the first sign of work. The peer's figure ends with the last message in the
+sink, ours with the last evidence durable; when the peer had written its own results is given beside it.
 """
 
-import contextlib
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench import meters
 from bench import sink as sinks
 from bench.service import Service
 
 BODY = {"category": "agreement", "channels": ["email"], "content": {"subject": "用户协议更新", "body": ("x" * 70 + "\n") * 26}}
+_UNWRITTEN = "select count(*) from post_office_email where status is distinct from 0"
 
 
 def settings(port: int) -> dict[str, str]:
@@ -33,7 +32,8 @@ def settings(port: int) -> dict[str, str]:
     }
 
 
-def _until_served(service: Service, count: int, limit_s: float) -> float:
+def until_served(service: Service, count: int, limit_s: float) -> float:
+    """The moment at which `count` notices are served."""
     ends = time.monotonic() + limit_s
     while (counts := service.counts())["served"] < count:
         if time.monotonic() > ends:
@@ -42,33 +42,8 @@ def _until_served(service: Service, count: int, limit_s: float) -> float:
     return time.monotonic()
 
 
-def dispatch(database: str, count: int, workers: int = 1) -> float:
-    """Messages a second for dispatch alone (PostgreSQL: the API runs beside the workers only to be asked for counts)."""
-    with sinks.running() as sink, tempfile.TemporaryDirectory() as folder:
-        service = Service(Path(folder) / "s", database, **settings(sink.port))
-        with service.run("api"):
-            service.load_recipients(count)
-            service.post_batches(count, BODY)
-            with contextlib.ExitStack() as stack:
-                for _ in range(workers):
-                    stack.enter_context(service.run("worker"))
-                began = sink.wait_for(1, 60)
-                return count / (_until_served(service, count, 600) - began)
-
-
-def together(database: str | None, count: int) -> float:
-    """Messages a second from the first POST to the last evidence."""
-    with sinks.running() as sink, tempfile.TemporaryDirectory() as folder:
-        service = Service(Path(folder) / "s", database, **settings(sink.port))
-        with service.run():
-            service.load_recipients(count)
-            began = time.monotonic()
-            service.post_batches(count, BODY)
-            return count / (_until_served(service, count, 600) - began)
-
-
-def peer(database: str, count: int) -> tuple[float, float]:
-    """The peer's dispatch alone, and enqueue with dispatch, in messages a second."""
+def peer(database: str, count: int) -> dict[str, float]:
+    """The peer: messages a second for dispatch alone, until its results are stored, and for enqueue and dispatch together."""
     url = urlsplit(database)
     with sinks.running() as sink:
         env = os.environ | {
@@ -81,10 +56,18 @@ def peer(database: str, count: int) -> tuple[float, float]:
         began = time.monotonic()
         subprocess.run([*command, "enqueue"], env=env, check=True)
         queued = time.monotonic()
-        worker = subprocess.Popen([*command, "work"], env=env)
-        try:
-            first = sink.wait_for(1, 60)
-            last = sink.wait_for(count, 600)
-        finally:
-            worker.wait(60)
-        return count / (last - first), count / (queued - began + last - first)
+        server = meters.server_pid(url.port or 0)
+        with meters.watching(database) as watch:
+            worker = subprocess.Popen([*command, "work"], env=env)
+            try:
+                first = sink.wait_for(1, 60)
+                spent = meters.cpu_s(worker.pid), meters.cpu_s(server)
+                last = sink.wait_for(count, 600)
+                own, theirs = (now - then for now, then in zip((meters.cpu_s(worker.pid), meters.cpu_s(server)), spent, strict=True))
+                while watch.value(_UNWRITTEN):
+                    time.sleep(0.01)
+                written = time.monotonic()
+            finally:
+                worker.wait(60)
+        return {"rate": count / (last - first), "recorded": count / (written - first), "together": count / (queued - began + last - first),
+                "worker_ms": own / count * 1e3, "database_ms": theirs / count * 1e3}

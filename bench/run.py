@@ -1,102 +1,83 @@
-"""`make bench`: every measurement in one run, peers beside, the table printed and kept in bench/RESULTS.md.
+"""`make bench`: every row of the table in one run, against smtp-sink, a local gateway and a PostgreSQL of its own with fsync on.
 
-usage: python -m bench.run [--count N] [--runs R] [--only PART] [--no-peer]
-
-Figures of one run on one machine may be compared with each other, and with nothing else. A part that was measured in this
-run already (bench/results/<run>.json) is not measured again, so that a broken run can be resumed with --resume.
+Nothing is timed by a test and nothing here passes or fails: the figures go to bench/RESULTS.md, goals beside them. Runs of the
+rows alternate, so that a busy moment of the machine meets them all. The run's name is its seed; `--resume NAME` goes on with
+one that was interrupted. Figures of one run may be compared with each other, those of two may not.
 """
 
 import argparse
 import json
-import os
-import platform
-import statistics
 import sys
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench import mail
-from tests.support.postgres import running
+from bench import report, rows
+from tests.support import postgres
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
 
 
-def parts(count: int, database: Callable[[], str], *, with_peer: bool) -> dict[str, Callable[[], dict[str, float]]]:
-    """The measurements by name; each answers its figures."""
-    made: dict[str, Callable[[], dict[str, float]]] = {
-        "noticesvc, PostgreSQL, worker alone": lambda: {"dispatch": mail.dispatch(database(), count)},
-        "noticesvc, PostgreSQL, 2 workers": lambda: {"dispatch": mail.dispatch(database(), count, workers=2)},
-        "noticesvc, PostgreSQL, API and worker": lambda: {"together": mail.together(database(), count)},
-        "noticesvc, SQLite, API and worker": lambda: {"together": mail.together(None, count)},
+def parts(count: int, bulk: int, database: Callable[[], str], *, with_peer: bool) -> dict[str, Callable[[], rows.Figures]]:
+    """The measurements by name, in their order."""
+    made: dict[str, Callable[[], rows.Figures]] = {
+        "email, dispatch": lambda: rows.email_dispatch(database(), count),
+        "email, dispatch, 2 workers": lambda: rows.email_dispatch(database(), count, workers=2),
+        "email, together": lambda: rows.email_together(database(), count),
+        "email, together, SQLite": lambda: rows.email_together(None, count),
+        "SMS, dispatch": lambda: rows.sms_dispatch(database(), count),
+        "SMS, together": lambda: rows.sms_together(database(), count),
+        "in-site, dispatch": lambda: rows.in_site_dispatch(database(), count),
+        "enqueue": lambda: rows.enqueue(database(), count),
+        "import": lambda: rows.recipients_import(database(), 4 * count),
+        "urgent": lambda: rows.urgent(database(), bulk),
     }
     if with_peer:
-        made["django-post_office, PostgreSQL, 2 processes"] = lambda: dict(
-            zip(("dispatch", "together"), mail.peer(database(), count), strict=True)
-        )
+        made = {"peer": lambda: rows.peer(database(), count)} | made
     return made
 
 
-def main() -> None:
-    """Measure and write the table."""
+def main() -> int:
+    """Measure what the command line asks for."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--count", type=int, default=5000, help="e-mails a measurement")
+    options.add_argument("--count", type=int, default=5000, help="notices a measurement")
+    options.add_argument("--bulk", type=int, default=20000, help="bulk notices while urgent ones are sent")
     options.add_argument("--runs", type=int, default=3, help="runs of each; the median is quoted")
-    options.add_argument("--only", default="", help="measure only parts whose name holds this")
+    options.add_argument("--sizes", default="10000,100000", help="stored notices at which cost is measured; empty: not at all")
+    options.add_argument("--only", default="", help="measure only rows whose name holds this; nothing is written down")
     options.add_argument("--no-peer", action="store_true", help="leave the peer out (it needs the extra `bench`)")
-    options.add_argument("--resume", metavar="RUN", help="go on with an earlier run")
+    options.add_argument("--resume", metavar="NAME", help="go on with an earlier run")
+    options.add_argument("--results", type=Path, default=RESULTS, help="where the table goes")
     chosen = options.parse_args()
     run = chosen.resume or datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     kept = HERE / "results" / f"{run}.json"
     kept.parent.mkdir(exist_ok=True)
-    figures: dict[str, list[dict[str, float]]] = json.loads(kept.read_text()) if kept.exists() else {}
-    with running(durable=True) as postgres:
+    print(f"run {run}; goes on after an interruption with --resume {run}", flush=True)
+    figures: dict[str, list[rows.Figures]] = json.loads(kept.read_text()) if kept.exists() else {}
+    began = time.monotonic()
+    with postgres.running(durable=True) as server:
+        names = parts(chosen.count, chosen.bulk, server.new_database, with_peer=not chosen.no_peer)
         for turn in range(chosen.runs):
-            for name, measure in parts(chosen.count, postgres.new_database, with_peer=not chosen.no_peer).items():
+            for name, measure in names.items():
                 if chosen.only not in name or len(figures.setdefault(name, [])) > turn:
                     continue
                 figures[name].append(measure())
                 kept.write_text(json.dumps(figures))
-                print(f"run {turn + 1}: {name}: " + ", ".join(f"{k} {v:,.0f}/s" for k, v in figures[name][-1].items()), flush=True)
-    command = f"python -m bench.run --count {chosen.count} --runs {chosen.runs}" + (f" --only {chosen.only!r}" if chosen.only else "")
-    text = table(figures, command)
+                print(f"{turn + 1}: {name}: " + ", ".join(f"{k} {v:,.2f}" for k, v in figures[name][-1].items()), flush=True)
+        sizes = [int(size) for size in chosen.sizes.split(",") if size]
+        if sizes and chosen.only in "growth" and not any(name.startswith("growth") for name in figures):
+            for size, found in rows.growth(server.new_database(), sizes, min(chosen.count, 3000)).items():
+                figures[f"growth {size}"] = [found]
+                print(f"growth, {size} stored: " + ", ".join(f"{k} {v:,.2f}" for k, v in found.items()), flush=True)
+            kept.write_text(json.dumps(figures))
+    command = f"python -m bench.run --count {chosen.count} --bulk {chosen.bulk} --runs {chosen.runs} --sizes {chosen.sizes}"
+    text = report.table(figures, command, run, time.monotonic() - began)
     print(text)
     if not chosen.only:
-        write(text)
-
-
-def table(figures: dict[str, list[dict[str, float]]], command: str) -> str:
-    """The figures as Markdown: medians, with the smallest and largest."""
-    where = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    lines = [
-        f"## E-mail, {datetime.now(UTC):%Y-%m-%d}",
-        "",
-        f"`{command}` · {where} · e-mails of about 2 KB to Postfix's smtp-sink on loopback, commits flushed to disk",
-        "",
-        "| | dispatch alone, messages/s | enqueue and dispatch together, messages/s |",
-        "|---|---|---|",
-    ]
-    for name, runs in figures.items():
-        if runs:
-            cells = [_cell([r[k] for r in runs if k in r]) for k in ("dispatch", "together")]
-            lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(values: list[float]) -> str:
-    return f"{statistics.median(values):,.0f} ({min(values):,.0f}–{max(values):,.0f})" if values else ""
-
-
-def write(text: str) -> None:
-    """Replace the section of this title in RESULTS.md, or add it."""
-    title = text.splitlines()[0].split(",")[0]
-    old = RESULTS.read_text("utf-8") if RESULTS.exists() else "# Results\n\nFigures of one run may be compared with each other only.\n"
-    sections = ("\n" + old).split("\n## ")
-    kept = [s for s in sections[1:] if not ("## " + s).startswith(title)]
-    RESULTS.write_text(
-        sections[0].strip("\n") + "\n\n" + "\n".join(("## " + s).strip("\n") + "\n" for s in kept) + ("\n" if kept else "") + text, "utf-8"
-    )
+        report.write(chosen.results, text)
+    return 0
 
 
 if __name__ == "__main__":

@@ -41,7 +41,14 @@ class Service:
 
     def cli(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the service; it must succeed."""
-        return subprocess.run([*NOTICESVC, *args], env=self.env, check=True, capture_output=True, text=True)
+        done = subprocess.run([*NOTICESVC, *args], env=self.env, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(args)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return done
+
+    def close(self) -> None:
+        """Close the connections to the service."""
+        self.client.close()
 
     @contextlib.contextmanager
     def run(self, only: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
@@ -65,10 +72,12 @@ class Service:
                 process.kill()
                 process.wait()
 
-    def load_recipients(self, count: int, domain: str = "example.org") -> None:
-        """Import `count` recipients with one mailbox each, as r0, r1, …"""
+    def load_recipients(self, count: int, domain: str = "example.org", channel: str = "email") -> None:
+        """Import `count` recipients with one mailbox or telephone number each, as r0, r1, …"""
+        def address(i: int) -> str:
+            return f"user{i}@{domain}" if channel == "email" else f"+8613{800_000_000 + i}"
         lines = "".join(json.dumps({"recipient_id": f"r{i}", "source": "bench", "contacts": [
-            {"channel": "email", "address": f"user{i}@{domain}", "confirmation": "confirmed"}]}) + "\n" for i in range(count))
+            {"channel": channel, "address": address(i), "confirmation": "confirmed"}]}) + "\n" for i in range(count))
         done = self.client.post("/v1/recipients/import", content=lines.encode(), headers={"Content-Type": "application/x-ndjson"})
         if done.status_code != 200 or done.json()["rejected"]:
             raise SystemExit(f"import failed: {done.status_code} {done.text[:500]}")

@@ -1,0 +1,48 @@
+"""The benchmark's own code at a tiny size: it measures what it says it measures. How long anything took is nobody's business here."""
+
+import re
+
+import pytest
+
+from bench import report, rows
+from tests.support.needs import needs
+
+
+@pytest.mark.postgres
+def test_dispatch_is_counted_in_the_sink_and_costed(postgres_url):
+    """Every message reaches smtp-sink, all evidence is durable, and what it cost is told: some CPU, log bytes and row writes for each."""
+    needs("smtp-sink", "install the package postfix")
+    figures = rows.email_dispatch(postgres_url, 30)
+    assert figures["rate"] > 0
+    assert figures["worker_ms"] > 0
+    assert figures["log_bytes"] > 100
+    assert figures["row_writes"] >= 4  # attempt, evidence, and an update of the notice and of the delivery at the least
+
+
+@pytest.mark.postgres
+def test_posts_over_many_connections_are_all_accepted(postgres_url):
+    """The load really comes over many connections, and a run in which one POST is refused is no run."""
+    figures = rows.enqueue(postgres_url, 200)
+    assert 0 < figures["p50"] <= figures["p99"]
+
+
+def test_the_table_has_a_row_for_every_goal_and_compares_runs_of_one_hour():
+    """Ratios are taken pair by pair and then the median of them; what was not measured says so, and so does what is not built."""
+    figures = {"peer": [{"rate": 100.0, "together": 50.0}, {"rate": 10.0, "together": 5.0}, {"rate": 40.0, "together": 20.0}],
+               "email, dispatch": [{"rate": 200.0}, {"rate": 25.0}, {"rate": 60.0}]}
+    table = report.table(figures, "command", "name", 1.0)
+    shown = {line.split(" | ")[0].strip("| "): line for line in table.splitlines() if line.startswith("| ")}
+    assert "| 60/s (25–200) | 2.00× |" in shown["e-mail dispatch, one worker"]
+    assert "not measured" in shown["recipients/import"]
+    assert "not yet" in shown["broadcast expansion"]
+
+
+def test_a_section_is_replaced_and_the_others_stay(tmp_path):
+    """Writing the results again changes this table alone."""
+    path = tmp_path / "RESULTS.md"
+    path.write_text("# Results\n\n## Speed, 2026-01-01\n\nold\n\n## Kill test\n\nkept\n", "utf-8")
+    report.write(path, "## Speed, 2026-02-02\n\nnew\n")
+    text = path.read_text("utf-8")
+    assert re.findall(r"^## .*$", text, re.MULTILINE) == ["## Speed, 2026-02-02", "## Kill test"]
+    assert "old" not in text
+    assert "kept" in text
