@@ -53,6 +53,8 @@ class Worker:
             frozenset(n for n, p in providers.items() if p.can_be_asked),
         )
         self._claims: deque[Claim] = deque()
+        self._dry: dict[str, float] = {}  # channels on which nothing was due, and until when they are not asked again without a sign
+        self._wanted = 1  # how many calls must be free for the next seal
         self._careful = 0  # so many seals of one claim each, since one of many failed
         self._shunned: dict[tuple[str, str], float] = {}  # deliveries that cannot be sealed, and until when they are left alone
         self._doubtful: list[Claim] = []  # their seal failed, and may have been committed all the same
@@ -138,11 +140,15 @@ class Worker:
         await self._take_back()
         # Each channel has its own share in hand: one that waits for a slow rate leaves room for the others.
         in_hand = Counter(one.channel for one in self._claims)
-        channels = tuple(c for c in claim.CALLED if in_hand[c] < s.claim_batch // 2)
-        if channels:
+        if self._due.is_set():
+            self._dry.clear()
             self._due.clear()
-            began = time.monotonic()
-            found = await self._database.write(claim.claim, self.id, s.claim_batch // 2 + 1, s.lease_s, channels)
+        began, limit = time.monotonic(), s.claim_batch // 2 + 1
+        channels = tuple(c for c in claim.CALLED if in_hand[c] < s.claim_batch // 2 and self._dry.get(c, 0.0) <= began)
+        if channels:
+            found = await self._database.write(claim.claim, self.id, limit, s.lease_s, channels)
+            if len(found) < limit:
+                self._dry.update(dict.fromkeys(channels, began + POLL_S))  # nothing more is due there, or others have it
             until = began + s.lease_s
             for one in found:
                 self._held[one.notice_id, one.channel] = until
@@ -151,6 +157,7 @@ class Worker:
                 for key in {(c.notice_id, c.channel) for c in found} - {(c.notice_id, c.channel) for c in fresh}:
                     self._held.pop(key, None)
                 self._claims.extend(one for one in fresh if not self._shuns(one))
+                self._claims = deque(sorted(self._claims, key=lambda one: one.priority))  # an urgent one overtakes what waits here
             except BaseException:
                 for one in found:
                     self._held.pop((one.notice_id, one.channel), None)  # not renewed, so that they are claimed again
@@ -161,7 +168,8 @@ class Worker:
             await _either(self._due, POLL_S)
             return
         room = s.concurrency - len(self._calls)
-        if room < min(SEAL_AT_MOST, s.concurrency // 2, len(self._claims)) or room <= 0:
+        self._wanted = max(1, min(SEAL_AT_MOST, s.concurrency // 2, len(self._claims)))
+        if room < self._wanted:
             await _either(self._room, POLL_S)  # a transaction for one or two intents costs as much as one for many
             return
         wait = await self._start(1 if self._careful else min(room, SEAL_AT_MOST))
@@ -281,7 +289,8 @@ class Worker:
             if answer is None or answer.outcome == "not_sent":
                 chosen.withdraw()
             self._recording.wake()
-            self._room.set()
+            if self._settings.worker.concurrency - len(self._calls) + 1 >= self._wanted:
+                self._room.set()
 
     def _committed(self, answers: list[Answer]) -> None:
         for answer in answers:

@@ -92,8 +92,7 @@ class Lookups:
     def __init__(self, tx: Tx, world: World, requests: Sequence[NoticeRequest]) -> None:
         self.tx, self.world = tx, world
         self.index = {r.recipient_id: world.vault.index("recipient", r.recipient_id) for r in requests}
-        self.recipients = {row.recipient_index: row for row in tx.execute(select(t.recipient).where(
-            tx.within(t.recipient.c.recipient_index, list(self.index.values()))))} if requests else {}
+        self.recipients = {row.recipient_index: row for row in tx.rows(t.recipient, "recipient_index", list(self.index.values()))}
         self.templates = contents.load_templates(tx, world, {(r.template, r.template_version) for r in requests if r.template is not None})
         wanted = {d for r in requests for d in r.documents}
         self.documents = {row.id: row.sha256.hex() for row in tx.execute(select(t.document.c.id, t.document.c.sha256).where(
@@ -191,7 +190,7 @@ def _write(tx: Tx, world: World, prepared: Sequence[Prepared]) -> None:
     if not prepared:
         return
     unit = Unit(tx, world, ())
-    unit.load_recipients({p.recipient.subject_id for p in prepared})
+    unit.know({p.recipient.subject_id: p.recipient for p in prepared}.values())
     announced = {p.notice_id: p.content.sha256 for p in prepared if _announced_now(tx, p)}
     published = announcements.join(tx, world, [p.content for p in prepared if p.notice_id in announced],
                                    {p.content.sha256: p.request.effective_at for p in prepared})

@@ -35,6 +35,7 @@ class Claim:
     lapsed_at: int | None
     unanswered: int | None = None
     avoid: tuple[str, ...] = ()  # providers that could not take it since it last waited
+    priority: int = 0  # smaller goes first
 
 
 def lease_now(tx: Tx) -> int:
@@ -108,6 +109,7 @@ def claim(tx: Tx, owner: str, limit: int, lease_s: float, channels: Collection[s
             r.lapsed_at,
             begun.get((r.notice_id, r.channel)),
             tuple(r.avoid.split()) if r.avoid else (),
+            r.priority,
         )
         for r in rows
     ]

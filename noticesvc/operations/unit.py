@@ -3,7 +3,7 @@
 Every entry about a notice gets the next `seq` of its row here, so that numbers have no gaps and two writers never share one.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,7 +37,11 @@ class Unit:
     def load_recipients(self, subjects: Collection[str], *, hold: bool = False) -> None:
         """Load these recipients and unwrap their keys; a key is null for one that was anonymised."""
         missing = [s for s in subjects if s not in self._keys]
-        for row in self.tx.rows(t.recipient, "subject_id", missing, "subject_id" if hold else None, lock="share" if hold else ""):
+        self.know(self.tx.rows(t.recipient, "subject_id", missing, "subject_id" if hold else None, lock="share" if hold else ""))
+
+    def know(self, recipients: Iterable[SimpleNamespace]) -> None:
+        """Take rows of recipients that this transaction has read, and unwrap their keys."""
+        for row in recipients:
             self.recipients[row.subject_id] = row
             self._keys[row.subject_id] = row.wrapped_key and self.world.vault.unwrap(row.wrapped_key, f"recipient:{row.subject_id}")
 

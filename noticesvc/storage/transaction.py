@@ -9,13 +9,17 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, CursorResult, Executable, any_, func, insert, literal, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, CursorResult, Executable, any_, insert, literal
 
 from noticesvc.domain import instant
 from noticesvc.domain.identity import uuid7
 from noticesvc.ledger import entry as ledger_entry
 from noticesvc.storage import arrays, bulk
 from noticesvc.storage import tables as t
+
+_NOTIFY = "select pg_notify('noticesvc', $1)"
+_PENDING_AND_NOTIFY = (  # one statement, since every transaction that writes ends with it
+    "with kept as (insert into ledger_pending (batch, created_at, data) values ($1, $2, $3)) select pg_notify('noticesvc', $4)")
 
 
 class EntryRef(NamedTuple):
@@ -122,11 +126,15 @@ class Tx:
 
     def finish(self) -> None:
         """Write the collected entries; called once, by the database, when the function has returned."""
+        # Framed as in a bundle (C2SP tlog-tiles), but however many.
+        data = b"".join(len(entry).to_bytes(2, "big") + entry for entry in self._entries)
         if self._entries:
-            self.conn.execute(insert(t.ledger_pending).values(
-                batch=self._batch, created_at=self.now,
-                # Framed as in a bundle (C2SP tlog-tiles), but however many.
-                data=b"".join(len(entry).to_bytes(2, "big") + entry for entry in self._entries)))
             self.topics.add("ledger")
-        if self.topics and self.postgresql:
-            self.conn.execute(select(func.pg_notify("noticesvc", f"{self.sources.process} {','.join(sorted(self.topics))}")))
+        if self.postgresql:
+            told = f"{self.sources.process} {','.join(sorted(self.topics))}"
+            if self._entries:
+                arrays.fetch(self.conn, _PENDING_AND_NOTIFY, (self._batch, self.now, data, told))
+            elif self.topics:
+                arrays.fetch(self.conn, _NOTIFY, (told,))
+        elif self._entries:
+            self.conn.execute(insert(t.ledger_pending).values(batch=self._batch, created_at=self.now, data=data))

@@ -16,6 +16,7 @@ _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0<>\u2028\u2029\ud800-\udfff]")
 _PLAIN = re.compile(
     r"[\w.+=-]{1,64}@(?=.{1,189}$)([0-9a-z]([0-9a-z-]{0,61}[0-9a-z])?\.)+[a-z]{2,63}", re.ASCII | re.IGNORECASE)
 """Nearly every address: known to be safe at a glance, while IDNA takes as long as the rest of the envelope."""
+_XTEXT_AS_IS = re.compile(r"[\w.@:;/-]*", re.ASCII)
 _LITERAL = re.compile(r"\[[0-9A-Za-z.:-]+\]")
 _MAX_LOCAL, _MAX_ADDRESS = 64, 254
 """RFC 5321 §4.5.3.1.1 and, for a path without its brackets, §4.5.3.1.3."""
@@ -51,6 +52,8 @@ def wire_address(address: str) -> str:
 
 def xtext(value: str) -> str:
     """Encode a value as xtext (RFC 3461 §4): `+XX` for what is no printable ASCII, for `+` and for `=`."""
+    if _XTEXT_AS_IS.fullmatch(value):
+        return value
     return "".join(c if "!" <= c <= "~" and c not in "+=" else "".join(f"+{b:02X}" for b in c.encode()) for c in value)
 
 
