@@ -9,16 +9,29 @@ open. A provider must not repeat a request by itself: every call that may have r
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import AfterValidator, ValidationInfo
 
 from noticesvc.errors import ConfigurationError, ProviderError
 
 __all__ = [
     "Callback", "CallbackAnswer", "ConfigurationError", "Inquiry", "InquiryAnswer", "Message", "OutcomeUnknown", "PermanentFailure",
-    "Provider", "ProviderContext", "ProviderError", "ProviderUnavailable", "Receipt", "Rejected", "Submission", "TemporaryFailure",
+    "Provider", "ProviderContext", "ProviderError", "ProviderUnavailable", "ReadsMail", "Receipt", "Rejected", "SettingPath",
+    "Submission", "TemporaryFailure",
 ]
 
 Taken = Literal["submitted", "relayed", "arrived"]
+
+
+def _beside_the_file(value: str, info: ValidationInfo) -> str:
+    folder = (info.context or {}).get("folder")
+    return str(Path(folder) / value) if value and folder is not None else value
+
+
+SettingPath = Annotated[str, AfterValidator(_beside_the_file)]
+"""A path in a provider's Settings: a relative one is relative to the configuration file, an empty one stays empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +43,11 @@ class Message:
     without angle brackets, made once for a delivery and kept over all its attempts. For email `mime` is the complete
     message with CRLF line ends (never a bare CR or LF); for SMS `text` is the complete text. `callback_url` is where this
     provider's receipts for this attempt may be sent, null where the service has no public address; it carries an HMAC
-    token bound to the attempt. `commercial` is true only for notices that may be refused (List-Unsubscribe belongs there).
-    `template` is the name of our template that it was made from, or null; `template_params` are its parameters and, where the
-    text carries a link, `link` (the whole address) and `link_token` (its last part), for vendors that fill in their own template.
+    token bound to the attempt. `return_token` is a word of 45 letters and digits, for email alone, by which mail that comes
+    back finds the attempt: a provider may put it into the envelope sender (VERP). `commercial` is true only for notices that
+    may be refused (List-Unsubscribe belongs there). `template` is the name of our template that it was made from, or null;
+    `template_params` are its parameters and, where the text carries a link, `link` (the whole address) and `link_token` (its
+    last part), for vendors that fill in their own template.
     """
 
     reference: str
@@ -46,6 +61,7 @@ class Message:
     commercial: bool
     template: str | None = None
     template_params: Mapping[str, str] = field(default_factory=dict)
+    return_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,3 +293,16 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Say goodbye to the other side (QUIT) and free what was opened; safe to call twice."""
+
+
+@runtime_checkable
+class ReadsMail(Protocol):
+    """What a provider has besides when mail comes back to it: somebody must find out who wrote it, which may ask the DNS."""
+
+    async def authenticate(self, raw: bytes, receipts: Sequence[Receipt]) -> Sequence[Receipt]:
+        """Return the receipts that `parse_receipt` found in `raw` with `authenticated_by` and `aligned_domain` where it can be
+        proved who wrote the mail, within a few seconds. Raises TemporaryFailure when that cannot be told now.
+        """
+
+    def faults(self) -> Mapping[str, str]:
+        """What is wrong with the ways in: a name and a sentence each, empty when mail is being taken in."""

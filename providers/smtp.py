@@ -1,15 +1,16 @@
-"""The `smtp` provider: hands mail to a relay or mail server and reads the bounces that come back.
+"""The `smtp` provider: hands mail to a relay or mail server and reads the bounces and replies that come back.
 
 Loaded by its name in the configuration. The reply to the final dot is the evidence; `host_is` says what it proves:
 our own relay's 250 is `submitted`, one outside our control `relayed`, an MX of the recipient's domain `arrived`. The
-envelope carries our reference (ENVID) so that a bounce finds its attempt.
+envelope carries our reference (ENVID), and the return token where the return path asks for it, so that whatever comes back
+finds its attempt.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from noticesvc.provider import (
     Callback,
@@ -20,13 +21,14 @@ from noticesvc.provider import (
     Message,
     ProviderContext,
     Receipt,
-    Rejected,
+    SettingPath,
     Submission,
     Taken,
 )
+from providers.shared.mail_intake import IntakeSettings, MailIntake
 from providers.shared.mail_reading import receipts_in
+from providers.shared.return_path import check_addresses, return_path
 from providers.shared.smtp_conversation import Conversation, Envelope, Reply, Route
-from providers.shared.smtp_envelope import wire_address
 
 _OUTCOMES: dict[str, Taken] = {"our_relay": "submitted", "outside_relay": "relayed", "recipient_mx": "arrived"}
 
@@ -34,23 +36,19 @@ _OUTCOMES: dict[str, Taken] = {"our_relay": "submitted", "outside_relay": "relay
 _QUEUE_ID = re.compile(rb"\b(?:queued as |id=)([0-9A-Za-z-]{5,64})\b")
 
 
-class SmtpSettings(BaseModel):
+class SmtpSettings(IntakeSettings):
     """Settings of an `smtp` provider, without those every provider has."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(25, ge=1, le=65535)
     tls: Literal["none", "starttls", "implicit"] = "none"
     tls_verify: bool = True
-    tls_ca_file: str = ""
+    tls_ca_file: SettingPath = ""
     username: str = Field("", repr=False)
     password: str = Field("", repr=False)
     from_address: str
-    return_path: str = ""
     connections: int = Field(16, ge=1, le=1000)
     dsn: bool = True
-    dsn_maildir: str = ""
     host_is: Literal["our_relay", "outside_relay", "recipient_mx"] = "our_relay"
 
 
@@ -70,19 +68,14 @@ class Smtp:
         self._settings = settings
         self._timeout_s = timeout_s
         self._conversation: Conversation | None = None
+        self._intake = MailIntake(settings)
 
     @classmethod
     def configure(cls, name: str, channel: str, timeout_s: float, settings: SmtpSettings) -> Self:
         """Make it from its settings; raises ConfigurationError for an address that no envelope can carry."""
         if channel not in cls.channels:
             raise ConfigurationError(f'providers.{name}: kind smtp serves channel email only; set channel = "email".')
-        for setting in ("from_address", "return_path"):
-            if address := getattr(settings, setting):
-                try:
-                    wire_address(address)
-                except Rejected:
-                    raise ConfigurationError(
-                        f"providers.{name}.{setting}: this is no plain mail address; write name@domain.") from None
+        check_addresses(name, settings.from_address, settings.return_path)
         if bool(settings.username) != bool(settings.password):
             raise ConfigurationError(f"providers.{name}: username and password go together; set both or neither.")
         return cls(name, timeout_s, settings)
@@ -99,13 +92,14 @@ class Smtp:
         except OSError as unreadable:
             raise ConfigurationError(
                 f"providers.{self.name}.tls_ca_file: it cannot be read as PEM; correct the path.") from unreadable
+        self._intake.open(self.name, context)
 
     async def submit(self, message: Message) -> Submission:
         """Hand one mail over; the outcomes stand in providers.shared.smtp_conversation."""
         if self._conversation is None:
             raise RuntimeError("The provider is used before open(); this is a fault in the caller.")
         envelope = Envelope(
-            return_path=self._settings.return_path or self.from_address, recipient=message.to,
+            return_path=return_path(self._settings.return_path or self.from_address, message), recipient=message.to,
             reference=message.reference, wants_dsn=self._settings.dsn,
         )
         reply = await self._conversation.deliver(envelope, message.mime, self._timeout_s)
@@ -123,8 +117,17 @@ class Smtp:
         """Read what came back. Its receipts are not authenticated here: who wrote it is for `mail_trust` to find out."""
         return receipts_in(raw)
 
+    async def authenticate(self, raw: bytes, receipts: Sequence[Receipt]) -> Sequence[Receipt]:
+        """Find out who wrote a mail that came back."""
+        return await self._intake.authenticate(raw, receipts)
+
+    def faults(self) -> Mapping[str, str]:
+        """Tell which ways in do not work now."""
+        return self._intake.faults()
+
     async def close(self) -> None:
-        """Say QUIT on the kept connections."""
+        """Stop taking in mail, and say QUIT on the kept connections."""
+        await self._intake.close()
         conversation, self._conversation = self._conversation, None
         if conversation is not None:
             await conversation.close()

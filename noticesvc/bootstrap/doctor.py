@@ -49,7 +49,7 @@ async def examine(config_file: Path) -> AsyncIterator[Finding]:
     """All findings, in the order in which one would mend them."""
     try:
         settings = config.load(config_file)
-        plugins.configure(settings.providers)
+        plugins.configure(settings.providers, settings.folder)
         load_rules(settings)
     except NoticesvcError as error:
         yield Finding("configuration", "failed", str(error))

@@ -135,7 +135,7 @@ class Installation:
         vault = key_sources.vault(settings)
         signer, retired = key_sources.log_keys(settings)
         known_calendar, known_rules = load_calendar(settings), load_rules(settings)
-        providers = plugins.configure(settings.providers)
+        providers = plugins.configure(settings.providers, settings.folder)
         database = open_database(settings)
         try:
             await check_schema(database)

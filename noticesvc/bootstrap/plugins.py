@@ -5,6 +5,7 @@ Called by `installation` and by `noticesvc receipts parse`. A provider is a plug
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,24 +35,28 @@ def provider_class(kind: str, where: str = "--provider") -> type[Provider]:
     return found
 
 
-def configure(configured: Mapping[str, ProviderSettings]) -> dict[str, Provider]:
-    """Every configured provider, by name, not yet open. ConfigurationError names `providers.<name>.<setting>`."""
-    return {name: _one(name, common) for name, common in configured.items()}
+def configure(configured: Mapping[str, ProviderSettings], folder: Path | None = None) -> dict[str, Provider]:
+    """Every configured provider, by name, not yet open. ConfigurationError names `providers.<name>.<setting>`.
+
+    Relative paths among a provider's own settings start at `folder`.
+    """
+    return {name: _one(name, common, folder) for name, common in configured.items()}
 
 
-def own_settings(name: str, common: ProviderSettings) -> Any:
+def own_settings(name: str, common: ProviderSettings, folder: Path | None = None) -> Any:
     """The settings of a provider's own kind, defaults filled in. ConfigurationError names what is wrong."""
     try:
-        return provider_class(common.kind, f"providers.{name}.kind").Settings.model_validate(common.own)
+        return provider_class(common.kind, f"providers.{name}.kind").Settings.model_validate(
+            common.own, context={"folder": folder})
     except ValidationError as error:
         raise ConfigurationError(_sentences(name, error)) from None
 
 
-def _one(name: str, common: ProviderSettings) -> Provider:
+def _one(name: str, common: ProviderSettings, folder: Path | None) -> Provider:
     found = provider_class(common.kind, f"providers.{name}.kind")
     if common.channel not in found.channels:
         raise ConfigurationError(f"providers.{name}.channel: kind {common.kind} serves {' and '.join(sorted(found.channels))} only.")
-    return found.configure(name, common.channel, common.timeout_s, own_settings(name, common))
+    return found.configure(name, common.channel, common.timeout_s, own_settings(name, common, folder))
 
 
 def _sentences(name: str, error: ValidationError) -> str:

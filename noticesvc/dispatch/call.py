@@ -9,7 +9,7 @@ import structlog
 
 from noticesvc.dispatch.journal import Journal
 from noticesvc.domain import notice
-from noticesvc.operations import callback_address
+from noticesvc.operations import callback_address, return_token
 from noticesvc.operations.record import Answer
 from noticesvc.operations.seal import Sealed
 from noticesvc.operations.world import World
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 def render(world: World, sealed: Sealed, provider: Provider) -> Message:
     """The message of an attempt, in the exact bytes that go out."""
     link = f"{world.public_url}/d/{sealed.link_token}" if sealed.link_token else None
-    message_id = f"{sealed.delivery_id}@{world.origin.split('/')[0]}"
+    message_id = return_token.message_id(world, sealed.notice_id)
     text, mime = "", b""
     if sealed.channel == "sms":
         text = sms.text(sealed.content, link)
@@ -32,7 +32,8 @@ def render(world: World, sealed: Sealed, provider: Provider) -> Message:
     params = dict(sealed.content.params)
     if link is not None and sealed.link_token is not None:
         params |= {"link": link, "link_token": sealed.link_token}
-    return Message(reference=sealed.reference, message_id=message_id, channel=sealed.channel, to=sealed.address,
+    mine = return_token.make(world, sealed.notice_id, sealed.number) if sealed.channel == "email" else ""
+    return Message(reference=sealed.reference, message_id=message_id, return_token=mine, channel=sealed.channel, to=sealed.address,
                    subject=sealed.content.subject, text=text, mime=mime, commercial=not notice.mandatory(sealed.category),
                    callback_url=callback_address.of_attempt(world.vault, world.public_url, sealed.provider, sealed.reference),
                    template=None if sealed.content.template is None else sealed.content.template[0], template_params=params)

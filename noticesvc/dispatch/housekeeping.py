@@ -2,6 +2,7 @@
 the data of anonymised recipients destroyed.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +12,7 @@ from noticesvc.dispatch.loop import Loop
 from noticesvc.errors import UnavailableError
 from noticesvc.operations import anonymising, cures, horizons, later_announcements, receipts, sandbox, upkeep
 from noticesvc.operations.world import World
-from noticesvc.provider import Callback, Provider, Receipt
+from noticesvc.provider import Callback, Provider, ReadsMail, Receipt, TemporaryFailure
 from noticesvc.storage.database import Database
 
 log = structlog.get_logger()
@@ -21,6 +22,8 @@ _ANNOUNCEMENT_POLL_S = 0.5
 _CURE_POLL_S = 1.0
 _ERASURE_POLL_S = 1.0
 _UNREAD_FOR = 600_000_000  # microseconds until a receipt of a provider that is configured no more is looked at again
+_AUTHENTICATE_S = 10.0  # under what `receipts.due` gives for interpreting
+_ASK_FOR_S = 3600.0  # how long a mail waits for a DNS that does not answer, before it counts as unauthenticated
 
 
 class Housekeeping:
@@ -60,7 +63,9 @@ class Housekeeping:
         unread = [stored.id for stored in found if stored.provider not in self._providers]
         if unread:
             await self._database.write(receipts.postpone, unread, _UNREAD_FOR)
-        batch = [(stored, self._interpret(stored)) for stored in found if stored.provider in self._providers]
+        mine = [stored for stored in found if stored.provider in self._providers]
+        read = await asyncio.gather(*(self._authenticated(stored, self._interpret(stored)) for stored in mine))
+        batch = [(stored, receipts) for stored, receipts in zip(mine, read, strict=True) if receipts is not None]
         try:
             if batch:
                 await self._database.write(receipts.apply_all, self._world, batch)
@@ -68,9 +73,9 @@ class Housekeeping:
             raise
         except Exception as error:
             log.error("receipts cannot be applied together", error=type(error).__name__, exc_info=True)
-            for stored, read in batch:  # one that cannot be applied must not hold up the others; it is due again later
+            for stored, found_in_it in batch:  # one that cannot be applied must not hold up the others; it is due again later
                 with contextlib.suppress(Exception):
-                    await self._database.write(receipts.apply, self._world, stored, read)
+                    await self._database.write(receipts.apply, self._world, stored, found_in_it)
         return len(found) == _RECEIPTS
 
     def _interpret(self, stored: receipts.Stored) -> Sequence[Receipt]:
@@ -88,6 +93,21 @@ class Housekeeping:
         except Exception as error:
             log.error("a receipt cannot be read", provider=stored.provider, error=type(error).__name__)
             return ()
+
+    async def _authenticated(self, stored: receipts.Stored, read: Sequence[Receipt]) -> Sequence[Receipt] | None:
+        """The same receipts with who vouches for them; null where that cannot be told now and the mail is read again later."""
+        provider: object = self._providers.get(stored.provider)
+        if stored.kind != "bytes" or not read or not isinstance(provider, ReadsMail):
+            return read
+        try:
+            async with asyncio.timeout(_AUTHENTICATE_S):
+                return await provider.authenticate(stored.raw, read)
+        except (TemporaryFailure, TimeoutError):
+            waited_s = (self._database.sources.clock() - stored.received_at) / 1_000_000
+            return None if waited_s < _ASK_FOR_S else read
+        except Exception as error:  # what nobody can vouch for is kept and has no effect
+            log.error("a mail cannot be authenticated", provider=stored.provider, error=type(error).__name__)
+            return read
 
     async def _horizons(self) -> bool:
         return await self._database.write(horizons.sweep, self._world) > 0

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from noticesvc.operations import receipts, sandbox
 from noticesvc.operations.world import World
-from noticesvc.provider import Provider
+from noticesvc.provider import Provider, ReadsMail
 from noticesvc.storage.database import Database
 
 
@@ -51,5 +51,10 @@ class Providers:
             await provider.close()
 
     def faults(self) -> dict[str, str]:
-        """Nothing of its own: a provider that fails shows in attempts and breakers."""
-        return {}
+        """Ways in that do not work; a provider that fails to send shows in attempts and breakers."""
+        found: dict[str, str] = {}
+        for provider in self._providers.values():
+            reader: object = provider
+            if isinstance(reader, ReadsMail):
+                found.update(reader.faults())
+        return found

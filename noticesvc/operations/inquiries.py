@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, or_, select, update
 
 from noticesvc.domain import instant
-from noticesvc.operations import contents, receipts
+from noticesvc.operations import contents, receipts, return_token
 from noticesvc.operations.world import World
 from noticesvc.proof.openings import unpack
 from noticesvc.provider import Inquiry, InquiryAnswer, Receipt
@@ -90,10 +90,8 @@ def questions(tx: Tx, world: World, wanted: Collection[Place]) -> dict[Place, Qu
     ids, places = {n for n, _, _ in wanted}, set(wanted)
     if not places:
         return {}
-    n, d, e = t.notice.c, t.delivery.c, t.evidence.c
+    n, e = t.notice.c, t.evidence.c
     subjects = {r.id: r.subject_id for r in tx.execute(select(n.id, n.subject_id).where(tx.within(n.id, ids)))}
-    deliveries = {(r.notice_id, r.channel): r.id for r in tx.execute(
-        select(d.notice_id, d.channel, d.id).where(tx.within(d.notice_id, ids)))}
     keys = contents.keys_of(tx, world, set(subjects.values()))
     answers = {(r.notice_id, r.channel, r.attempt): r for r in tx.execute(
         select(e.notice_id, e.channel, e.attempt, e.id, e.sealed).where(tx.within(e.notice_id, ids), e.answer.is_(True)))}
@@ -110,7 +108,7 @@ def questions(tx: Tx, world: World, wanted: Collection[Place]) -> dict[Place, Qu
             reference = None if opening is None else opening.value.decode()
         found[place] = Question(row.provider, place, Inquiry(
             reference=f"{row.notice_id}.{row.channel}.{row.number}", channel=row.channel, to=to, provider_reference=reference,
-            message_id=f"{deliveries[row.notice_id, row.channel]}@{world.origin.split('/')[0]}",
+            message_id=return_token.message_id(world, row.notice_id),
             attempted_at=instant.from_micros(row.intended_at), asked_at=instant.from_micros(tx.now)))
     return found
 

@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import select, update
 
 from noticesvc.domain.identity import is_id
-from noticesvc.operations import contents, orphans
+from noticesvc.domain.mail_trust import MAIL_SOURCES
+from noticesvc.operations import contents, mail_receipts, orphans, return_token
 from noticesvc.operations.evidence import NewEvidence, Recorder, open_code, open_word
 from noticesvc.operations.plausible import plausible
 from noticesvc.operations.settle import settle
@@ -117,8 +118,12 @@ def apply_all(tx: Tx, world: World, batch: Sequence[Read]) -> None:
     recorder = Recorder(unit)
     hashes = contents.hashes(tx, world, unit.notices.values(), {n["subject_id"]: unit.key(n["subject_id"]) for n in unit.notices.values()})
     wait: dict[str, dict[int, bytes]] = {}
+    recorded: set[str] = set()
     for stored, position, receipt, candidates in told:
-        if not _record(unit, recorder, stored, receipt, candidates, hashes):
+        mine = known.get(_reference_index(world, stored.provider, receipt.provider_reference), []) if receipt.provider_reference else []
+        if _record(unit, recorder, stored, receipt, candidates, hashes, mine):
+            recorded.add(stored.id)
+        elif receipt.reference or receipt.provider_reference:
             wait.setdefault(stored.id, {})[position] = _orphan_index(world, stored.provider, receipt)
     recorder.save()
     settle(unit)
@@ -126,10 +131,10 @@ def apply_all(tx: Tx, world: World, batch: Sequence[Read]) -> None:
     orphans.replace(tx, list(left), wait)
     done: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
-    for stored, receipts in batch:
+    for stored, _ in batch:
         row = {"id": stored.id, "due_at": _look_again(tx, stored) if stored.id in wait else None,
                "state": "orphan" if stored.id in wait else "applied"}
-        if stored.id in wait or not receipts:
+        if stored.id in wait or stored.id not in recorded:
             kept.append(row)
         else:
             done.append(row | {"sealed": None})  # the bytes now stand with the evidence, under the recipient's own key
@@ -161,12 +166,15 @@ def places(tx: Tx, world: World, provider: str, told: Sequence[Receipt]) -> set[
 
 
 def _place(world: World, known: dict[bytes, list[Place]], provider: str, receipt: Receipt) -> list[Place]:
-    """Where a receipt may belong: by our reference, else by the provider's."""
+    """Where a receipt may belong: by a return token of ours, by our reference, else by the provider's. Number 0: the last attempt."""
+    named: list[Place] = [(notice_id, "email", number) for notice_id, number in return_token.read(world, receipt.return_tokens)]
     if receipt.reference is not None:
         notice_id, _, rest = receipt.reference.partition(".")
         channel, _, number = rest.partition(".")
         if is_id(notice_id) and number.isascii() and number.isdigit() and len(number) <= 4:
-            return [(notice_id, channel, int(number))]
+            named.append((notice_id, channel, int(number)))
+    if named:
+        return sorted(named, key=lambda place: place[2] == 0)
     if receipt.provider_reference is not None:
         return known.get(_reference_index(world, provider, receipt.provider_reference), [])
     return []
@@ -180,17 +188,24 @@ def _orphan_index(world: World, provider: str, receipt: Receipt) -> bytes:
     return _reference_index(world, provider, receipt.provider_reference or receipt.reference or "")
 
 
-def _record(unit: Unit, recorder: Recorder, stored: Stored, receipt: Receipt, candidates: Sequence[Place], hashes: dict[str, str]) -> bool:
+def _record(
+    unit: Unit, recorder: Recorder, stored: Stored, receipt: Receipt, candidates: Sequence[Place], hashes: dict[str, str],
+    by_reference: Sequence[Place],
+) -> bool:
     """Record a receipt with the first attempt of its provider that it may belong to; whether there was one."""
     past = unit.history()
-    for notice_id, channel, number in candidates:
+    for notice_id, channel, named in candidates:
+        number = named or max((a.number for a in past.attempts[notice_id] if a.channel == channel), default=0)
         attempt = past.attempt(notice_id, channel, number)
-        if attempt is None or attempt.provider != stored.provider:
+        if attempt is None or not mail_receipts.may_speak(stored.provider, receipt, attempt):
             continue
         one, answer = past.delivery(notice_id, channel), past.answer(notice_id, channel, number)
+        vouched_by = receipt.authenticated_by
+        if receipt.source in MAIL_SOURCES and vouched_by is not None:
+            vouched_by = mail_receipts.believed_of(unit, receipt, attempt, same_queue=(notice_id, channel, number) in by_reference)
         new = NewEvidence(
             notice_id=notice_id, delivery_id=one.id, channel=channel, attempt=number, kind=receipt.kind, source=receipt.source,
-            observed_at=stored.received_at, carries=one.carries, authenticated_by=receipt.authenticated_by,
+            observed_at=stored.received_at, carries=one.carries, authenticated_by=vouched_by,
             call_started_at=(answer.call_started_at if answer is not None else None) or attempt.intended_at, claimed_at=receipt.claimed_at,
             claimed_time_raw=receipt.claimed_time_raw, contact_id=attempt.contact_id, confirmation=attempt.confirmation, part=receipt.part,
             parts=receipt.parts, provider=attempt.provider, provider_reference=receipt.provider_reference,
