@@ -38,6 +38,14 @@ class ImapFault(OSError):
     """The mailbox cannot be read now; the text names the setting to look at, and repeats nothing that the server said."""
 
 
+class _NotStored(Exception):
+    """The mail could not be made durable; it stays where it is."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__()
+        self.cause = cause
+
+
 class ImapIntake:
     """One mailbox, polled in a thread of its own."""
 
@@ -61,9 +69,11 @@ class ImapIntake:
         error: BaseException | None = None
         try:
             self._converse(loop)
+        except _NotStored as failure:
+            error = failure.cause
         except (imaplib.IMAP4.error, OSError, EOFError) as failure:
             error = failure if isinstance(failure, ImapFault) else ImapFault("The connection broke off; it is made again.")
-        except BaseException as failure:  # also what take_in raised, and the end of the loop
+        except BaseException as failure:  # also the end of the loop
             error = failure
         if not loop.is_closed():
             loop.call_soon_threadsafe(_settle, ended, error)
@@ -91,16 +101,19 @@ class ImapIntake:
             client: imaplib.IMAP4 = (
                 imaplib.IMAP4_SSL(settings.host, settings.port, ssl_context=context, timeout=_TIMEOUT_S) if settings.tls == "implicit"
                 else imaplib.IMAP4(settings.host, settings.port, timeout=_TIMEOUT_S))
-            if settings.tls == "starttls":
-                client.starttls(context)
         except ssl.SSLError:
             raise ImapFault("No trusted TLS connection; check dsn_imap.tls and tls_ca_file.") from None
         except (imaplib.IMAP4.error, OSError):
-            raise ImapFault("The mailbox cannot be reached; check dsn_imap.host and port.") from None
+            raise ImapFault("The mailbox cannot be reached; check dsn_imap.host, port and tls.") from None
+        sentence = "No trusted TLS connection; check dsn_imap.tls and tls_ca_file."
         try:
+            if settings.tls == "starttls":
+                client.starttls(context)
+            sentence = "The log-in was refused; check dsn_imap.username and password."
             client.login(settings.username, settings.password)
-        except imaplib.IMAP4.error:
-            raise ImapFault("The log-in was refused; check dsn_imap.username and password.") from None
+        except (imaplib.IMAP4.error, OSError):
+            client.shutdown()
+            raise ImapFault(sentence) from None
         return client
 
     def _fetch(self, client: imaplib.IMAP4, loop: asyncio.AbstractEventLoop) -> bool:
@@ -114,7 +127,10 @@ class ImapIntake:
             raw = next((part[1] for part in parts if isinstance(part, tuple)), None)
             if not isinstance(raw, bytes):
                 continue  # gone in between
-            asyncio.run_coroutine_threadsafe(_awaited(self._take_in(raw)), loop).result()
+            try:
+                asyncio.run_coroutine_threadsafe(_awaited(self._take_in(raw)), loop).result()
+            except Exception as failure:
+                raise _NotStored(failure) from failure
             client.uid("STORE", uid.decode(), "+FLAGS.SILENT", r"(\Deleted)")
         if uids:
             client.expunge()

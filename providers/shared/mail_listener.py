@@ -60,7 +60,7 @@ class Listener:
         """Refuse strangers; note the sender."""
         if not self.allows(session.peer):
             return "554 5.7.1 Only our own relays hand mail over here"
-        envelope.mail_from = address
+        envelope.mail_from = address  # the null sender as `<>`: without one aiosmtpd asks for MAIL again
         envelope.mail_options.extend(options)
         return "250 2.1.0 Ok"
 
@@ -76,7 +76,8 @@ class Listener:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         """Commit, then say 250."""
         content = envelope.content if isinstance(envelope.content, bytes) else str(envelope.content).encode()
-        head = f"Return-Path: <{envelope.mail_from or ''}>\r\nDelivered-To: {envelope.rcpt_tos[0]}\r\n"
+        sender = str(envelope.mail_from or "").strip("<>")
+        head = f"Return-Path: <{sender}>\r\nDelivered-To: {envelope.rcpt_tos[0]}\r\n"
         await self._take_in(head.encode("utf-8", "replace") + content)
         return "250 2.0.0 Ok: committed"
 

@@ -82,7 +82,8 @@ async def test_failures_retries_and_what_was_not_sent_are_proved(desk):
     desk.house.clock.move(3600)
     await desk.dispatch()
     await desk.answer(notice_id, "sms", "failed_permanent", code="5.1.1")
-    await desk.receipt(notice_id, "email", "failed_permanent", raw=b"DSN", source="dsn", authenticated_by="dsn-own-relay")
+    await desk.receipt(notice_id, "email", "failed_permanent", raw=b"DSN", source="dsn",
+                       authenticated_by="dsn-own-relay", final_recipient="li@example.cn")
     bundle = await holds(desk, notice_id)
     notice = bundle["notice"]
     assert [[a["outcome"] for a in one["attempts"]] for one in notice["deliveries"]] == [
