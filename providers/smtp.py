@@ -6,7 +6,6 @@ envelope carries our reference (ENVID), and the return token where the return pa
 finds its attempt.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
@@ -27,13 +26,11 @@ from noticesvc.provider import (
 )
 from providers.shared.mail_intake import IntakeSettings, MailIntake
 from providers.shared.mail_reading import receipts_in
+from providers.shared.queue_id import queue_id
 from providers.shared.return_path import check_addresses, return_path
 from providers.shared.smtp_conversation import Conversation, Envelope, Reply, Route
 
 _OUTCOMES: dict[str, Taken] = {"our_relay": "submitted", "outside_relay": "relayed", "recipient_mx": "arrived"}
-
-# Postfix "Ok: queued as 3F2A…", Exim "OK id=1rX…"; other servers' ids follow no pattern worth guessing at
-_QUEUE_ID = re.compile(rb"\b(?:queued as |id=)([0-9A-Za-z-]{5,64})\b")
 
 
 class SmtpSettings(IntakeSettings):
@@ -135,8 +132,4 @@ class Smtp:
 
 def submission_of(reply: Reply, outcome: Taken) -> Submission:
     """Make a submission of the reply to the final dot, with the queue id where it is recognisable."""
-    found = _QUEUE_ID.search(reply.raw)
-    return Submission(
-        outcome=outcome, raw=reply.raw, code=reply.shown_code,
-        provider_reference=found.group(1).decode() if found else None,
-    )
+    return Submission(outcome=outcome, raw=reply.raw, code=reply.shown_code, provider_reference=queue_id(reply.raw))

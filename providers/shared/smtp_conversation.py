@@ -26,7 +26,7 @@ from noticesvc.provider import OutcomeUnknown, PermanentFailure, ProviderError, 
 from providers.shared.smtp_envelope import Envelope, commands, stuffed, wire_address
 from providers.shared.smtp_wire import Reply, Wire, WireClosed, connected_transport
 
-__all__ = ["Conversation", "Envelope", "Reply", "Route"]
+__all__ = ["Conversation", "Envelope", "Reply", "Route", "greet"]
 
 _FAREWELL_S = 2.0
 _NO_SUCH_RECIPIENT = "5.1."
@@ -141,7 +141,7 @@ class Conversation:
         )
         try:
             await client.connect()
-            await _greet(client)
+            await greet(client)
             return Wire(connected_transport(client.transport), dict(client.esmtp_extensions))
         except (aiosmtplib.SMTPException, OSError, ValueError, WireClosed) as failure:
             client.close()
@@ -229,7 +229,7 @@ async def _reset(wire: Wire) -> None:
     wire.needs_reset = False
 
 
-async def _greet(client: aiosmtplib.SMTP) -> None:
+async def greet(client: aiosmtplib.SMTP) -> None:
     """Say EHLO where TLS or log-in has not yet done so, HELO to a server that knows no EHLO (RFC 5321 §3.2)."""
     if client.last_ehlo_response is None:
         try:

@@ -27,10 +27,11 @@ class WireClosed(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply: its three-digit code and all its bytes."""
+    """One reply: its three-digit code and all its bytes; `tls` says over which TLS it came, where that was asked for."""
 
     code: int
     raw: bytes
+    tls: str = ""
 
     @property
     def enhanced(self) -> str | None:
@@ -49,8 +50,9 @@ class Reply:
 class Wire(asyncio.Protocol):
     """Reads replies from a connected transport; any stray byte between commands makes it unusable."""
 
-    def __init__(self, transport: asyncio.Transport, extensions: dict[str, str]) -> None:
+    def __init__(self, transport: asyncio.Transport, extensions: dict[str, str], tls: str = "") -> None:
         self.extensions = extensions
+        self.tls = tls
         self.needs_reset = False
         self._transport = transport
         self._buffer = bytearray()
@@ -132,7 +134,7 @@ class Wire(asyncio.Protocol):
             if match.group(2) != b"-":
                 raw = bytes(self._buffer[:start])
                 del self._buffer[:start]
-                return Reply(int(code), raw)
+                return Reply(int(code), raw, self.tls)
         if len(self._buffer) > MAX_REPLY:
             raise self._garbage()
         return None

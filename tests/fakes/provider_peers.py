@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from noticesvc.provider import Inquiry, Message
 from providers.aliyun import Aliyun
 from providers.kannel import Kannel
+from providers.mx import Mx
 from providers.sandbox import Sandbox
 from providers.smtp import Smtp
 from providers.tencent import Tencent
@@ -108,6 +109,18 @@ class SmtpPeer:
     @property
     def taken(self):
         return len(self.server.contents)
+
+
+class MxPeer(SmtpPeer):
+    """The same server as the mail exchanger that a route names."""
+
+    def __init__(self):
+        super().__init__(pipelining=True)
+
+    def provider(self, **settings):
+        route = {"example.cn": f"127.0.0.1:{self.server.port}"}
+        chosen = dict(from_address="notices@example.com", route=route) | settings
+        return Mx.configure("try", "email", self.timeout_s, Mx.Settings(**chosen))
 
 
 class KannelPeer:
@@ -233,6 +246,7 @@ class SandboxPeer:
 
 PEERS = {
     "smtp": lambda: SmtpPeer(pipelining=False), "smtp pipelined": lambda: SmtpPeer(pipelining=True),
+    "mx": MxPeer,
     "kannel": KannelPeer, "aliyun": aliyun, "tencent": tencent, "twilio": twilio,
     "sandbox email": lambda: SandboxPeer("email"), "sandbox sms": lambda: SandboxPeer("sms"),
 }

@@ -52,6 +52,7 @@ class SmtpServer:
     tls: ssl.SSLContext | None = None
     implicit: bool = False
     port: int = 0
+    host: str = "127.0.0.1"
     commands: list[str] = field(default_factory=list)
     contents: list[Taken] = field(default_factory=list)
     logins: list[tuple[str, str]] = field(default_factory=list)
@@ -62,7 +63,7 @@ class SmtpServer:
         self._open: set[asyncio.StreamWriter] = set()
         self._reached: dict[str, asyncio.Event] = {}
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", self.port, ssl=self.tls if self.implicit else None, limit=1 << 24)
+            self._serve, self.host, self.port, ssl=self.tls if self.implicit else None, limit=1 << 24)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
