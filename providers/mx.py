@@ -40,6 +40,7 @@ from noticesvc.provider import (
     Submission,
     TemporaryFailure,
 )
+from providers.shared.dkim_signing import DkimSettings, DkimSigner, signer_of
 from providers.shared.dns_lookup import Unanswered
 from providers.shared.domain_pace import DomainPaces
 from providers.shared.mail_intake import IntakeSettings, MailIntake
@@ -58,6 +59,7 @@ class MxSettings(IntakeSettings):
     """Settings of an `mx` provider, without those every provider has."""
 
     from_address: str
+    dkim: DkimSettings = DkimSettings()
     helo_name: str = ""
     port: int = Field(25, ge=1, le=65535)
     dsn: bool = True
@@ -94,6 +96,7 @@ class Mx:
         self.from_address = settings.from_address
         self._settings, self._timeout_s = settings, timeout_s
         self._intake = MailIntake(settings)
+        self._signer: DkimSigner | None = None
         self._policies: Policies | None = None
         self._paces = DomainPaces(settings.domain_connections, settings.domain_rate_per_s)
         self._conversations: dict[Exchanger, MxConversation] = {}
@@ -115,6 +118,7 @@ class Mx:
         except OSError as unreadable:
             raise ConfigurationError(
                 f"providers.{self.name}.tls_ca_file: it cannot be read as PEM; correct the path.") from unreadable
+        self._signer = signer_of(self.name, settings.dkim)
         self._intake.open(self.name, context)
 
     async def submit(self, message: Message) -> Submission:
@@ -133,7 +137,8 @@ class Mx:
         except TimeoutError:
             raise TemporaryFailure("The domain's DNS or our own limits for it took too long; it is tried again.") from None
         try:
-            return await self._first(exchangers, mode, envelope, message.mime, ends)
+            mime = message.mime if self._signer is None else await self._signer.signed(message.mime)
+            return await self._first(exchangers, mode, envelope, mime, ends)
         finally:
             slot.release()
 

@@ -24,6 +24,7 @@ from noticesvc.provider import (
     Submission,
     Taken,
 )
+from providers.shared.dkim_signing import DkimSettings, DkimSigner, signer_of
 from providers.shared.mail_intake import IntakeSettings, MailIntake
 from providers.shared.mail_reading import receipts_in
 from providers.shared.queue_id import queue_id
@@ -44,6 +45,7 @@ class SmtpSettings(IntakeSettings):
     username: str = Field("", repr=False)
     password: str = Field("", repr=False)
     from_address: str
+    dkim: DkimSettings = DkimSettings()
     connections: int = Field(16, ge=1, le=1000)
     dsn: bool = True
     host_is: Literal["our_relay", "outside_relay", "recipient_mx"] = "our_relay"
@@ -66,6 +68,7 @@ class Smtp:
         self._timeout_s = timeout_s
         self._conversation: Conversation | None = None
         self._intake = MailIntake(settings)
+        self._signer: DkimSigner | None = None
 
     @classmethod
     def configure(cls, name: str, channel: str, timeout_s: float, settings: SmtpSettings) -> Self:
@@ -89,6 +92,7 @@ class Smtp:
         except OSError as unreadable:
             raise ConfigurationError(
                 f"providers.{self.name}.tls_ca_file: it cannot be read as PEM; correct the path.") from unreadable
+        self._signer = signer_of(self.name, settings.dkim)
         self._intake.open(self.name, context)
 
     async def submit(self, message: Message) -> Submission:
@@ -99,7 +103,8 @@ class Smtp:
             return_path=return_path(self._settings.return_path or self.from_address, message), recipient=message.to,
             reference=message.reference, wants_dsn=self._settings.dsn,
         )
-        reply = await self._conversation.deliver(envelope, message.mime, self._timeout_s)
+        mime = message.mime if self._signer is None else await self._signer.signed(message.mime)
+        reply = await self._conversation.deliver(envelope, mime, self._timeout_s)
         return submission_of(reply, _OUTCOMES[self._settings.host_is])
 
     async def query(self, inquiry: Inquiry) -> InquiryAnswer | None:

@@ -146,6 +146,7 @@ class Installation:
             raise
         world = World(
             vault=vault, system_key=system_key, rules=known_rules, calendar=known_calendar, issuer=settings.issuer.name,
+            service_mailbox=settings.issuer.service_mailbox,
             software=software(), origin=settings.ledger.origin, public_url=settings.server.public_url,
             channels_served=frozenset(p.channel for p in settings.providers.values()),
             sandbox=has_sandbox(settings), sms_templates=sms_templates(settings, providers), events_enabled=bool(settings.events.url),

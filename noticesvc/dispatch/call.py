@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -19,16 +19,18 @@ from noticesvc.rendering import mail, sms
 log = structlog.get_logger()
 
 
-def render(world: World, sealed: Sealed, provider: Provider) -> Message:
-    """The message of an attempt, in the exact bytes that go out."""
+def render(world: World, sealed: Sealed, provider: Provider, attached: Sequence[mail.Attachment] = ()) -> Message:
+    """The message of an attempt, in the exact bytes that are handed to its provider."""
     link = f"{world.public_url}/d/{sealed.link_token}" if sealed.link_token else None
     message_id = return_token.message_id(world, sealed.notice_id)
     text, mime = "", b""
     if sealed.channel == "sms":
         text = sms.text(sealed.content, link)
     else:
+        commercial = not notice.mandatory(sealed.category)
         mime = mail.build(sealed.content, sender=provider.from_address, sender_name=world.issuer, to=sealed.address,
-                          message_id=message_id, date_micros=sealed.intended_at, sandbox=world.sandbox)
+                          message_id=message_id, date_micros=sealed.intended_at, sandbox=world.sandbox, attached=attached,
+                          unsubscribe=world.service_mailbox if commercial else None)
     params = dict(sealed.content.params)
     if link is not None and sealed.link_token is not None:
         params |= {"link": link, "link_token": sealed.link_token}
@@ -39,8 +41,9 @@ def render(world: World, sealed: Sealed, provider: Provider) -> Message:
                    template=None if sealed.content.template is None else sealed.content.template[0], template_params=params)
 
 
-async def call(world: World, sealed: Sealed, provider: Provider, journal: Journal, clock: Callable[[], int], timeout_s: float) -> Answer:
-    """Make the attempt. Never raises but for cancellation: every end is an Answer."""
+async def call(world: World, sealed: Sealed, provider: Provider, journal: Journal, clock: Callable[[], int], timeout_s: float,
+               attached: Sequence[mail.Attachment] | None = ()) -> Answer:
+    """Make the attempt. Never raises but for cancellation: every end is an Answer. `attached` null: a document is gone."""
     reference = sealed.reference
 
     def ended(outcome: str, started: int | None, **more: object) -> Answer:
@@ -48,7 +51,9 @@ async def call(world: World, sealed: Sealed, provider: Provider, journal: Journa
                       content_sha256=sealed.content_sha256, **more)  # type: ignore[arg-type]
 
     try:
-        message = render(world, sealed, provider)
+        if attached is None:
+            raise LookupError
+        message = render(world, sealed, provider, attached)
     except Exception as error:
         log.error("a message cannot be rendered", error=type(error).__name__, channel=sealed.channel)
         return ended("rejected", clock(), raw=json.dumps({"error": "cannot be rendered"}).encode(), media_type="application/json")

@@ -15,6 +15,7 @@ import structlog
 from noticesvc import metrics, tracing
 from noticesvc.config import Settings
 from noticesvc.dispatch import adoption
+from noticesvc.dispatch.attachments import Attachments
 from noticesvc.dispatch.call import call
 from noticesvc.dispatch.journal import Journal
 from noticesvc.dispatch.leftovers import Leftovers
@@ -65,6 +66,7 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
         self._journal: Journal | None = None
         self._recording = Recording(database, world, self._schedule, self._committed, lambda: bool(self._calls))
+        self._attachments = Attachments(database, world)
         self._leftovers = Leftovers(self.id, database, world, self._schedule, providers, settings.providers)
         for event in (self._due, self._own_due):
             database.on_commit("dispatch", event.set)
@@ -274,13 +276,16 @@ class Worker:
         pace, answer = chosen.pace, None
         timeout_s = pace.settings.timeout_s
         try:
-            if self._journal is None or time.monotonic() + timeout_s + 1 > self._held.get(key, 0.0):
-                # The lease might end before the provider's time is up: another worker must not meet us there.
+            attached, readable = await self._attachments.of(sealed)
+            if not readable or self._journal is None or time.monotonic() + timeout_s + 1 > self._held.get(key, 0.0):
+                # Its documents cannot be read now; or the lease might end before the provider's time is up, and another worker
+                # must not meet us there.
                 answer = Answer(sealed.notice_id, sealed.channel, sealed.number, "not_sent", None, self._database.sources.clock())
             else:
                 with metrics.CALL_SECONDS.labels(sealed.provider).time(), tracing.span(
                         f"submit {sealed.channel}", sealed.notice_id, provider=sealed.provider, delivery_id=sealed.delivery_id):
-                    answer = await call(self._world, sealed, pace.provider, self._journal, self._database.sources.clock, timeout_s)
+                    answer = await call(self._world, sealed, pace.provider, self._journal, self._database.sources.clock, timeout_s,
+                                        attached)
                 if answer.outcome != "not_sent":
                     chosen.answered(time.monotonic(), failed=answer.elsewhere or answer.outcome == "unknown")
             metrics.ATTEMPTS.labels(sealed.provider, sealed.channel, answer.outcome).inc()

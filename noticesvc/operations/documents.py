@@ -60,3 +60,9 @@ def opened(tx: Tx, world: World, document_id: str) -> tuple[str, bytes] | None:
         return None
     key = world.vault.unwrap(row.wrapped_key, f"document:{document_id}")
     return row.media_type, key.open(row.sealed, f"document:{document_id}")
+
+
+def opened_by_hash(tx: Tx, world: World, sha256: str) -> tuple[str, bytes] | None:
+    """The same, of the document that contents name by this hash."""
+    found = described(tx, [sha256]).get(sha256)
+    return None if found is None else opened(tx, world, found["id"])

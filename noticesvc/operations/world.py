@@ -26,6 +26,7 @@ class World:
     events_enabled: bool = False
     quiet: QuietHours | None = None
     sms_templates: frozenset[str] | None = None  # of ours that some SMS provider can send; null: some provider sends any text
+    service_mailbox: str = ""  # where recipients may write to, also to be sent no more commercial mail
     retention_days: int = 1095  # between the request to anonymise and destruction
 
     def can_send_sms(self, template: str | None) -> bool:

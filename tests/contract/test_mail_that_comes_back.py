@@ -15,10 +15,10 @@ from tests.support.notices import MAILBOX, accepted, read, recipient, sealed
 
 SCHEDULE = Schedule(first_s=30, max_s=3600, reconcile_after_s=5, longest_s={})
 QUEUE_ID = "4DKabc0007"
-LOCAL = "Received: by relay.example.com (Postfix, from userid 33)\r\n\tid 4DKxyz0001; Mon, 21 Sep 2026 13:33:25 +0000\r\n"
-EXIM = "Received: from Debian-exim by relay.example.com with local (Exim 4.96)\r\n\tid 1rX-0001; Mon, 21 Sep 2026 13:33:25 +0000\r\n"
+LOCAL = "Received: by relay.example.com (Postfix, from userid 33)\r\n\tid 4DKxyz0001; Mon, 21 Sep 2026 14:13:25 +0000\r\n"
+EXIM = "Received: from Debian-exim by relay.example.com with local (Exim 4.96)\r\n\tid 1rX-0001; Mon, 21 Sep 2026 14:13:25 +0000\r\n"
 AS_EXIM = ("Received: from Debian-exim ([203.0.113.9]) by relay.example.com with esmtp (Exim 4.96)\r\n\tid 1rX-0001; "
-           "Mon, 21 Sep 2026 13:33:25 +0000\r\n")
+           "Mon, 21 Sep 2026 14:13:25 +0000\r\n")
 
 
 @pytest.fixture

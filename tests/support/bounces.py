@@ -6,10 +6,10 @@ import dkim
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-BY_POSTFIX = "Received: by relay.example.com (Postfix)\r\n\tid 4DKxyz0001; Mon, 21 Sep 2026 13:33:25 +0000 (UTC)\r\n"
+BY_POSTFIX = "Received: by relay.example.com (Postfix)\r\n\tid 4DKxyz0001; Mon, 21 Sep 2026 14:13:25 +0000 (UTC)\r\n"
 FROM_OUTSIDE = ("Received: from relay.example.com (unknown [203.0.113.9])\r\n\tby relay.example.com (Postfix) with ESMTP id 4DKxyz0002;"
-                "\r\n\tMon, 21 Sep 2026 13:33:25 +0000 (UTC)\r\n")
-DATE = "Mon, 21 Sep 2026 13:33:25 +0000"  # the test clock's start and five seconds
+                "\r\n\tMon, 21 Sep 2026 14:13:25 +0000 (UTC)\r\n")
+DATE = "Mon, 21 Sep 2026 14:13:25 +0000"  # the test clock's start and five seconds
 
 
 def report(*, to, recipient, action="failed", status="5.1.1", envelope_id=None, queue_id=None, trace=BY_POSTFIX,

@@ -27,7 +27,7 @@ from noticesvc.storage.ledger import split
 from noticesvc.storage.transaction import Sources
 from tests.support.migrated import lay
 
-START = 1_790_000_000_000_000  # 2026-09-21T13:33:20Z in microseconds
+START = 1_790_000_000_000_000  # 2026-09-21T14:13:20Z in microseconds
 
 
 @dataclass
