@@ -93,8 +93,7 @@ async def test_a_mail_is_kept_until_its_bytes_are_committed_and_is_read_after_a_
     await running.until(notice_id, lambda notice: notice["deliveries"][0]["attempts"] != [])
     await running.service.kill()
     box = postfix.mail / "bounces" / "new"
-    box.mkdir(parents=True, exist_ok=True)
-    (box / "1.left").write_bytes(b"Subject: nothing of ours\r\n\r\nunsealed words\r\n")
+    postfix.put("bounces", "1.left", b"Subject: nothing of ours\r\n\r\nunsealed words\r\n")
     await running.service.start()
     await running.until(notice_id, lambda notice: ("arrived", "dsn", True) in kinds(notice))
     await until(lambda: asyncio.to_thread(lambda: list(box.glob("*"))), lambda left: left == [])

@@ -86,6 +86,14 @@ class Postfix:
     mail: Path
     log: Path
 
+    def put(self, mailbox, name, raw):
+        """Lay a mail into a Maildir, whose folders stay Postfix's to write."""
+        owner, folder = pwd.getpwnam("nobody"), self.mail / mailbox
+        for path in (folder, *(folder / part for part in ("tmp", "new", "cur"))):
+            path.mkdir(exist_ok=True)
+            os.chown(path, owner.pw_uid, owner.pw_gid)
+        (folder / "new" / name).write_bytes(raw)
+
     async def next_mail(self, mailbox):
         """The bytes of the next mail in a Maildir, taken out of it."""
         new = self.mail / mailbox / "new"
