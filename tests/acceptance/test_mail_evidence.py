@@ -14,6 +14,7 @@ from noticesvc.bootstrap.installation import open_database
 from noticesvc.storage import tables as t
 from tests.support import bounces
 from tests.support.postfix import running_postfix
+from tests.support.postgres import free_port
 from tests.support.process import Running, until
 
 pytestmark = pytest.mark.real_peer
@@ -85,6 +86,28 @@ async def test_a_forged_bounce_sent_to_the_return_path_only_raises_conflict(runn
     shown = await running.until(notice_id, lambda notice: notice["service"]["conflict"])
     assert ("failed_permanent", "dsn", False) in kinds(shown)
     assert (shown["state"], shown["service"]["served"], shown["service"]["served_at"]) == ("served", True, served["service"]["served_at"])
+
+
+async def test_our_relay_hands_its_reports_over_by_lmtp(needs, tmp_path):
+    """Without any Maildir: Postfix delivers its report to the listener of the running service, which is its evidence at once."""
+    lmtp = free_port()
+    async with running_postfix(needs("postfix"), f"{{ back.example = lmtp:inet:127.0.0.1:{lmtp} }}") as postfix:
+        service = await installed(
+            tmp_path / "service", smtp_port=postfix.port, sms_port=1,
+            mail={"from_address": "notices@here.example", "return_path": "b+{token}@back.example", "host_is": "our_relay"})
+        with service.config_file.open("a") as file:  # the last table is that of another provider
+            file.write(f'[providers.mail.dsn_listener]\nhost = "127.0.0.1"\nport = {lmtp}\n')
+        await service.start()
+        try:
+            async with Clients(service.url, service.key, Lines(tmp_path / "accepted.log"), count=0) as caller:
+                here = Running(service, None, None, caller)
+                await caller.put_contacts({"here": [{"channel": "email", "address": "li@here.example", "confirmation": "confirmed"}]})
+                notice_id = await here.post("here")
+                shown = await here.until(notice_id, lambda notice: ("arrived", "dsn", True) in kinds(notice))
+                assert shown["service"]["served"]
+                assert "dsn_listener" not in str((await caller.get("/readyz"))[1])
+        finally:
+            await service.kill()
 
 
 async def test_a_mail_is_kept_until_its_bytes_are_committed_and_is_read_after_a_kill(running, postfix):

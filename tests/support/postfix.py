@@ -1,8 +1,8 @@
 """A private Postfix on loopback that delivers into Maildirs, and three scripted servers behind it.
 
 Used by the acceptance tests of mail. Mail to `li@here.example` arrives; `gone.example` has no mailbox, `elsewhere.example` takes
-everything and knows no DSN, `slow.example` is always busy. What comes back goes to `notices@` and `bounces@here.example`, with
-whatever stands behind a `+`.
+everything and knows no DSN, `slow.example` is always busy; `back.example` is for a test to route. What comes back goes to
+`notices@` and `bounces@here.example`, with whatever stands behind a `+`.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ virtual_mailbox_maps = inline:{{ {{ li@here.example = li/ }} {{ notices@here.exa
 virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 virtual_minimum_uid = 1
-relay_domains = gone.example elsewhere.example slow.example
+relay_domains = gone.example elsewhere.example slow.example back.example
 transport_maps = inline:{{ {{ gone.example = smtp:[127.0.0.1]:{gone} }}
     {{ elsewhere.example = smtp:[127.0.0.1]:{elsewhere} }} {{ slow.example = smtp:[127.0.0.1]:{slow} }} {transports} }}
 smtpd_relay_restrictions = permit_mynetworks, reject
@@ -67,6 +67,7 @@ verify unix - - n - 1 verify
 flush unix n - n 1000? 0 flush
 proxymap unix - - n - - proxymap
 smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
 relay unix - - n - - smtp
 error unix - - n - - error
 retry unix - - n - - error
