@@ -22,6 +22,7 @@ _ANNOUNCEMENT_POLL_S = 0.5
 _CURE_POLL_S = 1.0
 _ERASURE_POLL_S = 1.0
 _UNREAD_FOR = 600_000_000  # microseconds until a receipt of a provider that is configured no more is looked at again
+_LARGE = 32 << 10  # bytes
 _AUTHENTICATE_S = 10.0  # under what `receipts.due` gives for interpreting
 _ASK_FOR_S = 3600.0  # how long a mail waits for a DNS that does not answer, before it counts as unauthenticated
 
@@ -64,7 +65,7 @@ class Housekeeping:
         if unread:
             await self._database.write(receipts.postpone, unread, _UNREAD_FOR)
         mine = [stored for stored in found if stored.provider in self._providers]
-        read = await asyncio.gather(*(self._authenticated(stored, self._interpret(stored)) for stored in mine))
+        read = await asyncio.gather(*(self._read(stored) for stored in mine))
         batch = [(stored, receipts) for stored, receipts in zip(mine, read, strict=True) if receipts is not None]
         try:
             if batch:
@@ -93,6 +94,11 @@ class Housekeeping:
         except Exception as error:
             log.error("a receipt cannot be read", provider=stored.provider, error=type(error).__name__)
             return ()
+
+    async def _read(self, stored: receipts.Stored) -> Sequence[Receipt] | None:
+        """What stands in it and who vouches for it. A large mail may take a parser seconds, so it is read beside the event loop."""
+        large = len(stored.raw) > _LARGE
+        return await self._authenticated(stored, await asyncio.to_thread(self._interpret, stored) if large else self._interpret(stored))
 
     async def _authenticated(self, stored: receipts.Stored, read: Sequence[Receipt]) -> Sequence[Receipt] | None:
         """The same receipts with who vouches for them; null where that cannot be told now and the mail is read again later."""
