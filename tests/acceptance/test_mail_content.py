@@ -43,3 +43,19 @@ async def test_commercial_mail_alone_says_how_to_unsubscribe(tmp_path):
         await here.until(await here.post("u-1", category="commercial"), delivered)
         message = received(here.mail)
     assert message["List-Unsubscribe"].startswith("<mailto:service@example.com?subject=unsubscribe%20")
+
+
+async def test_mail_straight_to_an_exchanger_arrives_after_greylisting(tmp_path):
+    """A running service with the `mx` provider: refused for now, tried again, taken; the 250 of the recipient's host is arrival."""
+    async with running(tmp_path, None) as here:
+        here.mail.script["RCPT"] = [b"451 4.7.1 Greylisted\r\n", b"250 2.1.5 Ok\r\n"]
+        with here.service.config_file.open("a") as file:
+            file.write('[providers.straight]\nkind = "mx"\nchannel = "email"\npriority = 0\ntimeout_s = 2\nfrom_address = "n@example.com"\n'
+                       f'route = {{ "sink.example" = "127.0.0.1:{here.mail.port}" }}\n')
+        await here.service.start()
+        await here.recipient()
+        shown = await here.until(await here.post("u-1"), delivered)
+    attempts = shown["deliveries"][0]["attempts"]
+    assert [(one["provider"], one["outcome"]) for one in attempts] == [("straight", "failed_temporary"), ("straight", "arrived")]
+    assert (shown["state"], shown["service"]["channel"]) == ("served", "email")
+    assert len(here.mail.contents) == 1
