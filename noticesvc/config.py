@@ -112,7 +112,19 @@ class Anchors(_Section):
 
     tsa_urls: list[str] = []
     tsa_every_min: int = Field(60, ge=1)
+    tsa_roots: str = ""
     witness_urls: list[str] = []
+    witness_keys: list[str] = []
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Anchors":
+        if self.tsa_urls and not self.tsa_roots:
+            msg = "tsa_urls need tsa_roots, the PEM file of the authorities that their certificates must lead to"
+            raise ValueError(msg)
+        if len(self.witness_urls) != len(self.witness_keys):
+            msg = "witness_keys must name the verifier key of each of witness_urls, in the same order"
+            raise ValueError(msg)
+        return self
 
 
 class CalendarSettings(_Section):

@@ -15,7 +15,8 @@ from noticesvc.dispatch.providers import Providers
 from noticesvc.dispatch.sequencer import Sequencer
 from noticesvc.dispatch.watch import Watch
 from noticesvc.dispatch.worker import Worker
-from noticesvc.errors import NoticesvcError
+from noticesvc.errors import ConfigurationError, NoteError, NoticesvcError
+from noticesvc.ledger.key import COSIGNATURE, Verifier
 from noticesvc.storage.database import Database
 
 if TYPE_CHECKING:
@@ -85,6 +86,26 @@ class Listening:
             wait_s = min(2 * wait_s, self._LONGEST_WAIT_S)
 
 
+def _anchors(installation: "Installation", sequencer: Sequencer) -> Component:
+    """Whoever is configured to vouch for checkpoints. ConfigurationError names the setting that cannot be used."""
+    from noticesvc.dispatch.anchors import Anchors  # with an HTTP client that nothing else here loads
+
+    settings = installation.settings.anchors
+    made = Anchors(installation.database, [installation.signer.verifier, *installation.retired], lambda: sequencer.leads)
+    if settings.tsa_urls:
+        for url in settings.tsa_urls:
+            made.add_tsa(url, installation.world.tsa_roots, 60.0 * settings.tsa_every_min)
+    for url, vkey in zip(settings.witness_urls, settings.witness_keys, strict=True):
+        try:
+            key = Verifier.parse(vkey)
+        except NoteError as error:
+            raise ConfigurationError(f"anchors.witness_keys: {error}") from None
+        if key.key_type != COSIGNATURE:
+            raise ConfigurationError("anchors.witness_keys: a key is a ledger's, not a witness's (type 0x04); copy the witness's.")
+        made.add_witness(url, key)
+    return made
+
+
 def components(installation: "Installation", role: Role) -> list[Component]:
     """The components of a process of this role, in the order in which they start; they stop in the opposite order."""
     made: list[Component] = []
@@ -96,8 +117,11 @@ def components(installation: "Installation", role: Role) -> list[Component]:
         made.append(acceptor)
     if role in ("all", "worker"):
         database, world, settings, providers = installation.database, installation.world, installation.settings, installation.providers
-        made.append(Sequencer(database, installation.signer, settings.path(settings.ledger.checkpoint_copy), settings.ledger.max_delay_s,
-                              installation.retired))
+        sequencer = Sequencer(database, installation.signer, settings.path(settings.ledger.checkpoint_copy), settings.ledger.max_delay_s,
+                              installation.retired)
+        made.append(sequencer)
+        if settings.anchors.tsa_urls or settings.anchors.witness_urls:
+            made.append(_anchors(installation, sequencer))
         made.append(Providers(database, world, providers))
         made.append(Housekeeping(database, world, providers))
         if any(provider.can_be_asked for provider in providers.values()):

@@ -14,15 +14,17 @@ from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Self, cast
 
+from cryptography.x509 import Certificate
 from sqlalchemy import select
 
 from noticesvc.api.context import Acceptor, House
 from noticesvc.bootstrap import key_sources, plugins
 from noticesvc.config import Settings
 from noticesvc.domain import calendar, instant, quiet, rules
-from noticesvc.errors import ConfigurationError
+from noticesvc.errors import ConfigurationError, VerificationError
 from noticesvc.ledger.key import Signer, Verifier
 from noticesvc.operations.world import World
+from noticesvc.proof import timestamps
 from noticesvc.provider import Provider
 from noticesvc.storage import migrate
 from noticesvc.storage import tables as t
@@ -88,6 +90,16 @@ def load_calendar(settings: Settings) -> calendar.Calendar:
     return calendar.BUILT_IN.extended(mapping, path.name)
 
 
+def load_tsa_roots(settings: Settings) -> tuple[Certificate, ...]:
+    """The authorities that the certificates of time-stamping services must lead to; none if none are configured."""
+    if not settings.anchors.tsa_roots:
+        return ()
+    try:
+        return tuple(timestamps.roots(settings.path(settings.anchors.tsa_roots).read_bytes()))
+    except (OSError, VerificationError) as error:
+        raise ConfigurationError(f"anchors.tsa_roots cannot be used ({type(error).__name__}); name a PEM file of authorities.") from None
+
+
 def load_rules(settings: Settings) -> Mapping[str, rules.Rule]:
     """The built-in service rules and the configured ones, by id."""
     return {**rules.BUILT_IN, **{name: rules.configured(name, table) for name, table in settings.rules.items()}}
@@ -150,6 +162,7 @@ class Installation:
             software=software(), origin=settings.ledger.origin, public_url=settings.server.public_url,
             channels_served=frozenset(p.channel for p in settings.providers.values()),
             sandbox=has_sandbox(settings), sms_templates=sms_templates(settings, providers), events_enabled=bool(settings.events.url),
+            witnesses=tuple(settings.anchors.witness_keys), tsa_roots=load_tsa_roots(settings),
             quiet=quiet.hours(settings.quiet.from_, settings.quiet.to), retention_days=settings.vault.retention_days)
         house = House(settings, database, world, providers, cast("Acceptor", None), dict)
         return cls(settings, database, world, providers, signer, retired, house)

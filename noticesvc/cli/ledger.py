@@ -135,6 +135,44 @@ def _audit_database(config_file: Path, keys: list["Verifier"], older: str | None
         return with_database(config_file, lambda database: database.read(audit_database, trusted, older, patience_us, progress))
 
 
+@ledger.command()
+@click.option("--key", "key_file", metavar="FILE", required=True, type=click.Path(path_type=Path, dir_okay=False),
+              help="The witness's own key, made by `ledger keygen --witness`; mode 0600.")
+@click.option("--log", "logs", metavar="VKEY", multiple=True, required=True,
+              help="The verifier key of a log to watch; repeat for several, and for each key of one that was rotated.")
+@click.option("--dir", "folder", metavar="DIR", required=True, type=click.Path(path_type=Path, file_okay=False),
+              help="Where it remembers what it signed. It must never be lost or set back.")
+@click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:8090", show_default=True,
+              help="Where it listens; port 0 takes a free one.")
+def witness(key_file: Path, logs: tuple[str, ...], folder: Path, listen: str) -> None:
+    """Run a witness, which cosigns checkpoints of logs that only ever grow (C2SP tlog-witness).
+
+    For another department or another house: it needs no installation, and nothing of the log but its verifier key. Put its URL
+    into `anchors.witness_urls` of the service and the key that it prints into `anchors.witness_keys`.
+    """
+    import time
+
+    from noticesvc import logs as log_output
+    from noticesvc.errors import ConfigurationError
+    from noticesvc.ledger.key import COSIGNATURE, ED25519, Signer, Verifier
+    from noticesvc.vault import read_secret_file
+    from noticesvc.witness import server
+    from noticesvc.witness.memory import Memory
+    from noticesvc.witness.witness import Witness
+
+    log_output.configure("info")
+    signer, known = Signer.parse(read_secret_file(key_file, "witness key")), [Verifier.parse(text) for text in logs]
+    if signer.key_type != COSIGNATURE or any(one.key_type != ED25519 for one in known):
+        raise ConfigurationError("--key must be a key made by `ledger keygen --witness`, and each --log the verifier key of a ledger.")
+    host, _, port = listen.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535 or not host:
+        raise click.UsageError("--listen is not HOST:PORT.")
+    memory = Memory(folder)
+    click.echo(signer.verifier.vkey)
+    server.serve(server.application(Witness(signer, known, memory, lambda: int(time.time())), signer.verifier.vkey),
+                 host.strip("[]"), int(port), lambda url: click.echo(f"ready witness {url}"))
+
+
 class _progress:  # noqa: N801 (used as a function)
     """A bar on a terminal, nothing in a pipe."""
 

@@ -33,14 +33,12 @@ def verify(proof: Path, log_keys: tuple[str, ...], witness_keys: tuple[str, ...]
     keys, witnesses = _keys(log_keys, ED25519, "--log-key"), _keys(witness_keys, COSIGNATURE, "--witness")
     with click.open_file(str(proof), "rb") as file:
         data = file.read(MAX_BYTES + _TOO_LARGE)
-    report = verification.verify(data, keys, witnesses)
+    report = verification.verify(data, keys, witnesses, _roots(tsa_roots))
     if as_json:
         import json
         click.echo(json.dumps(_json(report), ensure_ascii=False, indent=2))
     else:
-        _print(report)
-        if tsa_roots is not None and report.bundle is not None and not report.bundle.timestamps:
-            click.echo("The bundle holds no timestamps, so that the roots given were not used.")
+        _print(report, rooted=tsa_roots is not None)
     if not report.ok:
         raise click.exceptions.Exit(1)
 
@@ -59,7 +57,16 @@ def _keys(texts: tuple[str, ...], key_type: int, option: str) -> list["Verifier"
     return found
 
 
-def _print(report: "Report") -> None:
+def _roots(file: Path | None) -> list[Any]:
+    from noticesvc.errors import VerificationError
+    from noticesvc.proof import timestamps
+    try:
+        return timestamps.roots(file.read_bytes()) if file is not None else []
+    except VerificationError as error:
+        raise click.UsageError(f"--tsa-roots: {error}") from None
+
+
+def _print(report: "Report", *, rooted: bool) -> None:
     for step in report.steps:
         state = "not taken" if not step.taken else "FAILED" if step.failures else "ok"
         click.echo(f"{step.number}. {step.title} {state}")
@@ -67,6 +74,11 @@ def _print(report: "Report") -> None:
             click.echo(f"   - {failure}")
     if report.trusted_inside:
         click.echo("The ledger's key inside the bundle was trusted; give --log-key to check against one that you know.")
+    if rooted and report.bundle is not None and not report.bundle.timestamps:
+        click.echo("The bundle holds no timestamps, so that the roots given were not used.")
+    for at, size in report.stamped if report.ok else ():
+        click.echo(f"Stamped {at:%Y-%m-%dT%H:%M:%SZ}: the ledger had its first {size} entries by then"
+                   + ("." if rooted else ", if the stamp is genuine: give --tsa-roots to check who signed it."))
     if report.ok and report.bundle is not None and report.checkpoint is not None:
         tree = report.checkpoint
         click.echo(f"The proof holds: {len(report.bundle.entries)} entries of the ledger {tree.origin}, proved in its checkpoint "
@@ -81,5 +93,6 @@ def _json(report: "Report") -> dict[str, Any]:
         "steps": [{"number": step.number, "title": step.title, "taken": step.taken, "failures": list(step.failures)}
                   for step in report.steps],
         "format": report.bundle and report.bundle.format, "issued_at": report.bundle and report.bundle.issued_at,
+        "timestamps": [{"at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "size": size} for at, size in report.stamped],
         "origin": report.checkpoint and report.checkpoint.origin, "size": report.checkpoint and report.checkpoint.size,
     }

@@ -5,7 +5,7 @@ without any database. Neither needs memory that grows with the log.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from pathlib import Path
@@ -16,7 +16,7 @@ from noticesvc.ledger.checkpoint import Checkpoint
 from noticesvc.ledger.entry import BUNDLE_ENTRIES
 from noticesvc.ledger.key import Verifier
 from noticesvc.ledger.tile import Tile, tiles_of
-from noticesvc.operations import audit_rows
+from noticesvc.operations import audit_anchors, audit_rows
 from noticesvc.operations.audit_entries import EntryAudit, hexadecimal, scratch
 from noticesvc.operations.audit_open import audit_open
 from noticesvc.operations.audit_tree import Findings, TreeAudit, signed
@@ -66,8 +66,11 @@ def audit_database(tx: Tx, keys: Sequence[Verifier], against: str | None, max_de
                 entries.batches(rows)
                 after = rows[-1][0]
             entries.batches_outside(size)
-            TreeAudit(_Stored(tx), size, _claims(_signed_notes(tx), keys, old, findings), findings, entries.visit).walk(progress)
+            TreeAudit(_Stored(tx), size, _claims(
+                _signed_notes(tx), keys, old, findings, audit_anchors.stamped(tx, keys, world.tsa_roots if world else (), findings)),
+                findings, entries.visit).walk(progress)
             _check_counts(tx, size, findings)
+            audit_anchors.cosignatures(tx, keys, findings)
             pending, waiting = _pending(tx, size, entries, max_delay_us, findings)
             entries.flush()
             differing = audit_rows.compare_rows(tx, entries, pending, findings)
@@ -120,10 +123,11 @@ def _check_keys(tx: Tx, keys: Sequence[Verifier], findings: Findings) -> None:
 
 
 def _claims(notes: Iterator[tuple[int, str]], keys: Sequence[Verifier], old: Checkpoint | None,
-            findings: Findings) -> Iterator[tuple[Checkpoint, str]]:
+            findings: Findings, stamped: Iterable[tuple[Checkpoint, str]] = ()) -> Iterator[tuple[Checkpoint, str]]:
     stored = ((found.size, found, "The signed checkpoint") for found in signed(notes, keys, findings))
     older = [(old.size, old, "The older checkpoint")] if old else []
-    return ((found, name) for _, found, name in merge(stored, older, key=lambda claim: claim[0]))
+    outside = ((found.size, found, name) for found, name in stamped)
+    return ((found, name) for _, found, name in merge(stored, older, outside, key=lambda claim: claim[0]))
 
 
 def _signed_notes(tx: Tx) -> Iterator[tuple[int, str]]:

@@ -64,6 +64,8 @@ DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
     "ledger_checkpoint": ("size", "note"),
     "ledger_head": ("size",),
     "ledger_key": ("vkey",),
+    "ledger_timestamp": ("size", "note", "token", "stamped_at"),
+    "ledger_cosignature": ("size", "vkey", "line"),
 }
 
 _WORK = "a plan of work, which says when to do something and nothing of what was done"
@@ -87,6 +89,8 @@ LEFT_OUT: Final[Mapping[str, Mapping[str, str]]] = {
     "ledger_checkpoint": {"signed_at": "our own note of the time; outside timestamps prove when a checkpoint was there"},
     "ledger_head": {
         "id": "there is one row, always of this number", "epoch": "who sequences at the moment", "owner": "who sequences at the moment"},
+    "ledger_timestamp": {"id": "a random name of the row", "tsa": "which service was asked; the token names who signed it"},
+    "ledger_cosignature": {"signed_at": "our own note of the time; the line holds the witness's own"},
     "ledger_key": {"since": "the order in which keys are listed; each signature says by its key id which one it is of"},
 }
 
@@ -102,6 +106,7 @@ TABLES_LEFT_OUT: Final[Mapping[str, str]] = {
     "sandbox_message": "the sandbox's mailbox, which nobody was served by",
     "sandbox_receipt": "the sandbox's own queue",
     "api_key": "who may call; which key did what stands in the entries by its id",
+    "ledger_audit": "what an earlier audit said; this one says it anew",
     "vault_key": "opened before the audit can begin: a changed one ends the command with a sentence that says so",
 }
 

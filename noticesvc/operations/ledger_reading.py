@@ -13,6 +13,7 @@ from noticesvc.ledger.entry import BUNDLE_ENTRIES
 from noticesvc.ledger.merkle import HASH_BYTES
 from noticesvc.ledger.proof import TlogProof
 from noticesvc.ledger.tile import Tile
+from noticesvc.operations import anchoring
 from noticesvc.operations.world import World
 from noticesvc.storage import ledger
 from noticesvc.storage.transaction import EntryRef, Tx
@@ -38,11 +39,11 @@ def waits(tx: Tx) -> bool:
 
 
 def checkpoint(tx: Tx, world: World) -> str:  # noqa: ARG001 (operations have one form)
-    """The newest signed checkpoint as a note. Raises UnavailableError before the first one was signed."""
+    """The newest signed checkpoint as a note, with its cosignatures. Raises UnavailableError before the first one was signed."""
     latest = ledger.latest_checkpoint(tx)
     if latest is None:
         raise UnavailableError("No checkpoint is signed yet; a worker must run once, then repeat the request.")
-    return latest[1]
+    return anchoring.served_checkpoint(tx, *latest)
 
 
 def keys(tx: Tx, world: World) -> str:  # noqa: ARG001 (operations have one form)
@@ -82,13 +83,15 @@ def entries(tx: Tx, refs: Sequence[EntryRef]) -> list[bytes] | None:
     return _entries(tx, [known[ref] for ref in refs])
 
 
-def proofs_for(tx: Tx, refs: Sequence[EntryRef]) -> Proofs | None:
-    """These entries, each with its inclusion proof, all in the newest checkpoint; null if it does not cover one yet.
+def proofs_for(tx: Tx, refs: Sequence[EntryRef], under: tuple[int, str] | None = None) -> Proofs | None:
+    """These entries, each with its inclusion proof, all in one checkpoint; null if it does not cover one yet.
+
+    The checkpoint is `under` (size and note) or else the newest one.
 
     Costs O(log n) tile reads an entry, fetched together. Raises ProofError if tiles are missing, LedgerMismatch if bundles
     are damaged.
     """
-    latest = ledger.latest_checkpoint(tx)
+    latest = under or ledger.latest_checkpoint(tx)
     known = ledger.indexes(tx, refs)
     if latest is None or any(known.get(ref, latest[0]) >= latest[0] for ref in refs):
         return None

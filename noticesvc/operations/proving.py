@@ -14,11 +14,12 @@ from sqlalchemy import select
 from noticesvc.domain import instant
 from noticesvc.domain.access import Access
 from noticesvc.errors import LedgerMismatch, NotFound
-from noticesvc.operations import contents, ledger_reading, recipient_state, sequence, subjects
+from noticesvc.operations import anchoring, contents, ledger_reading, recipient_state, sequence, subjects
 from noticesvc.operations.unit import Unit
 from noticesvc.operations.world import World
 from noticesvc.proof import assemble, bundle, entries, needs
 from noticesvc.proof.assemble import Piece
+from noticesvc.proof.bundle import Timestamp
 from noticesvc.proof.entries import Entry
 from noticesvc.proof.openings import Opening, commit, unpack
 from noticesvc.storage import tables as t
@@ -67,9 +68,12 @@ def _members(tx: Tx, world: World, access: Access | None, form: str, in_effect_a
             "format": form, "in_effect_at": in_effect_at}
 
 
-def notice_proof(tx: Tx, world: World, reading: Reading) -> dict[str, Any] | None:
-    """The bundle of a reading by `read_notice`, as JSON members; null until a signed checkpoint covers it."""
-    if not _is_signed(tx, reading.ref):
+def notice_proof(tx: Tx, world: World, reading: Reading, *, patient: bool = False) -> dict[str, Any] | None:
+    """The bundle of a reading by `read_notice`, as JSON members; null until a signed checkpoint covers it.
+
+    Who is `patient` is answered null until all witnesses have cosigned such a checkpoint too.
+    """
+    if not _is_signed(tx, world, reading.ref, patient=patient):
         return None
     row = tx.execute(select(t.notice).where(t.notice.c.id == reading.about_id)).mappings().one()
     key = contents.keys_of(tx, world, (row["subject_id"],)).get(row["subject_id"])
@@ -82,12 +86,12 @@ def notice_proof(tx: Tx, world: World, reading: Reading) -> dict[str, Any] | Non
     return assemble.notice_bundle(*_pieces(tx, world, found))
 
 
-def contacts_proof(tx: Tx, world: World, reading: Reading) -> dict[str, Any] | None:
+def contacts_proof(tx: Tx, world: World, reading: Reading, *, patient: bool = False) -> dict[str, Any] | None:
     """The bundle of a reading by `read_contacts`, as JSON members; null until a signed checkpoint covers it.
 
-    Raises NotFound if the recipient was anonymised since.
+    Patience as in `notice_proof`. Raises NotFound if the recipient was anonymised since.
     """
-    if not _is_signed(tx, reading.ref):
+    if not _is_signed(tx, world, reading.ref, patient=patient):
         return None
     if contents.keys_of(tx, world, (reading.about_id,)).get(reading.about_id) is None:
         raise NotFound("There is no such recipient.")
@@ -95,8 +99,10 @@ def contacts_proof(tx: Tx, world: World, reading: Reading) -> dict[str, Any] | N
     return assemble.contacts_bundle(*_pieces(tx, world, _before(tx, found, reading.ref)))
 
 
-def _is_signed(tx: Tx, ref: EntryRef) -> bool:
-    return ledger_reading.proofs_for(tx, [ref]) is not None
+def _is_signed(tx: Tx, world: World, ref: EntryRef, *, patient: bool) -> bool:
+    index = ledger_reading.indexes(tx, [ref]).get(ref)
+    best = None if index is None else anchoring.best_checkpoint(tx, index, world.witnesses)
+    return best is not None and not (patient and len(best[2]) < len(world.witnesses))
 
 
 def _before(tx: Tx, found: Found, last: EntryRef) -> Found:
@@ -179,13 +185,16 @@ def _shared(tx: Tx, world: World, content_ids: Collection[str]) -> Found:
     return {EntryRef(row.entry_batch, row.entry_offset): unpack(world.system_key.open(row.sealed, f"content:{row.id}")) for row in rows}
 
 
-def _pieces(tx: Tx, world: World, found: Found) -> tuple[list[Piece], str]:
-    """The entries proved in one checkpoint, and the key that signed it."""
+def _pieces(tx: Tx, world: World, found: Found) -> tuple[list[Piece], str, tuple[str, ...], tuple[Timestamp, ...]]:
+    """The entries proved in one checkpoint, the key that signed it, who cosigned it, and timestamps that cover the entries."""
     refs = list(found)
-    proofs, known = ledger_reading.proofs_for(tx, refs), ledger_reading.indexes(tx, refs)
+    known = ledger_reading.indexes(tx, refs)
+    best = anchoring.best_checkpoint(tx, max(known.values(), default=0), world.witnesses)
+    proofs = None if best is None else ledger_reading.proofs_for(tx, refs, best[:2])
     keys = sequence.verifiers(tx, world.origin)
-    if proofs is None or not keys:
+    if proofs is None or best is None or not keys:
         raise LedgerMismatch("An entry that stands before a signed one is not covered by its checkpoint; run `noticesvc ledger audit`.")
     signer = next((key for key in keys if sequence.is_signed_by(proofs.checkpoint, key)), keys[0])
     pieces = [Piece(known[ref], one.entry, one.tlog_proof, found[ref]) for ref, one in zip(refs, proofs.entries, strict=True)]
-    return pieces, signer.vkey
+    before = sorted(known.values())[:-1]  # the reading itself is stamped only after the bundle is made
+    return pieces, signer.vkey, best[2], anchoring.timestamps(tx, before, best[0])

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cryptography.x509 import Certificate
+
 from noticesvc.domain.calendar import Calendar
 from noticesvc.domain.quiet import QuietHours
 from noticesvc.domain.rules import Rule
@@ -24,6 +26,8 @@ class World:
     channels_served: frozenset[str]
     sandbox: bool
     events_enabled: bool = False
+    witnesses: tuple[str, ...] = ()  # verifier keys of the configured witnesses
+    tsa_roots: tuple[Certificate, ...] = ()  # authorities that timestamps must lead to
     quiet: QuietHours | None = None
     sms_templates: frozenset[str] | None = None  # of ours that some SMS provider can send; null: some provider sends any text
     service_mailbox: str = ""  # where recipients may write to, also to be sent no more commercial mail

@@ -11,7 +11,7 @@ from noticesvc.domain import instant, view
 from noticesvc.domain.rules import BUILT_IN
 from noticesvc.errors import LedgerMismatch
 from noticesvc.proof import bundle, contacts_from_entries, entries, facts_from_entries
-from noticesvc.proof.bundle import Bundle, DestroyedItem, OpeningItem, ProvedItem, RawItem
+from noticesvc.proof.bundle import Bundle, DestroyedItem, OpeningItem, ProvedItem, RawItem, Timestamp
 from noticesvc.proof.entries import Entry
 from noticesvc.proof.openings import Opening
 
@@ -39,26 +39,29 @@ class _Parts:
         return {(one.entry, one.field): one.value for one in self.openings} | {(one.entry, "raw"): one.data for one in self.raw}
 
 
-def notice_bundle(pieces: Sequence[Piece], log_key: str, cosigners: Sequence[str] = ()) -> dict[str, Any]:
+def notice_bundle(pieces: Sequence[Piece], log_key: str, cosigners: Sequence[str] = (),
+                  timestamps: Sequence[Timestamp] = ()) -> dict[str, Any]:
     """The bundle of a notice, as JSON members. Raises LedgerMismatch if an opening is missing that was not destroyed."""
     parts = _parts(pieces)
     facts = facts_from_entries.notice_facts(parts.found, parts.values)
     as_of = instant.parse(parts.found[-1]["issued_at"])
     own = {"notice": view.body(facts, as_of, BUILT_IN.values()), "outcomes": view.outcomes(facts, as_of, BUILT_IN.values())}
-    return _bundle(bundle.NOTICE_FORMAT, own, parts, log_key, cosigners)
+    return _bundle(bundle.NOTICE_FORMAT, own, parts, log_key, cosigners, timestamps)
 
 
-def contacts_bundle(pieces: Sequence[Piece], log_key: str, cosigners: Sequence[str] = ()) -> dict[str, Any]:
+def contacts_bundle(pieces: Sequence[Piece], log_key: str, cosigners: Sequence[str] = (),
+                    timestamps: Sequence[Timestamp] = ()) -> dict[str, Any]:
     """The bundle of a recipient's contacts at a time, as JSON members. Raises as `notice_bundle`."""
     parts = _parts(pieces)
     own = {"recipient": contacts_from_entries.shown(parts.found, parts.values)}
-    return _bundle(bundle.CONTACTS_FORMAT, own, parts, log_key, cosigners)
+    return _bundle(bundle.CONTACTS_FORMAT, own, parts, log_key, cosigners, timestamps)
 
 
-def _bundle(form: str, own: dict[str, Any], parts: _Parts, log_key: str, cosigners: Sequence[str]) -> dict[str, Any]:
+def _bundle(form: str, own: dict[str, Any], parts: _Parts, log_key: str, cosigners: Sequence[str],
+            timestamps: Sequence[Timestamp]) -> dict[str, Any]:
     read = parts.found[-1]
     return bundle.to_json(Bundle(form, read["issued_at"], read["issuer"], read["software"], own, parts.proved, parts.openings, parts.raw,
-                                 parts.destroyed, log_key, (), tuple(cosigners)))
+                                 parts.destroyed, log_key, tuple(timestamps), tuple(cosigners)))
 
 
 def _parts(pieces: Sequence[Piece]) -> _Parts:

@@ -1,6 +1,7 @@
 """Whatever carries a claim in a proof bundle, changed, left out, doubled or swapped, makes it fail: every leaf of real bundles.
 
-No member is excepted. The bundles come from the real operations on SQLite; what is mutated is the JSON as it is served.
+What is excepted stands in MEANS_NOTHING with its reason. The bundles come from the real operations on SQLite; what is mutated is
+the JSON as it is served.
 """
 
 import asyncio
@@ -8,25 +9,35 @@ import copy
 import json
 import random
 from base64 import b64decode, b64encode
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import jsonschema_rs
 import pytest
+from asn1crypto import cms
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, decode_timestamp_response
 
+from noticesvc.errors import VerificationError
 from noticesvc.ledger import checkpoint as checkpoints
 from noticesvc.ledger import key, merkle, note
 from noticesvc.ledger import proof as tlog
 from noticesvc.ledger.entry import commitment, decode, encode
+from noticesvc.operations import anchoring, proving
+from noticesvc.proof import timestamps
 from noticesvc.proof.bundle import MAX_BYTES
 from noticesvc.proof.entries import conforms, read
 from noticesvc.proof.entry_types import json_schemas
 from noticesvc.proof.verify import TITLES, verify
+from noticesvc.storage import ledger
+from tests.fakes.tsa import Authority
 from tests.support import proofs
 from tests.support.ledger import ORIGIN, SIGNER
 
 KEYS = (SIGNER.verifier,)
+WITNESS = key.generate("witness.example.cn", bytes([7]) * 32, key.COSIGNATURE)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +48,8 @@ def bundles(tmp_path_factory):
 
 async def _made(url):
     async with proofs.desk(url) as desk:
+        folder = Path(url.removeprefix("sqlite+aiosqlite:///")).parent
+        authority = Authority(folder / "tsa")
         await desk.recipient()
         await desk.acceptance()
         notice_id = await desk.notice(
@@ -46,6 +59,7 @@ async def _made(url):
         await desk.dispatch()
         await desk.answer(notice_id, "sms", "not_sent")
         await desk.answer(notice_id, "email", "submitted", provider_reference="q-1")
+        await _anchored(desk, authority)
         desk.house.clock.move(10)
         await desk.dispatch()
         await desk.answer(notice_id, "sms", "submitted", provider_reference="gw", claimed_time_raw="22:13", parts=2)
@@ -53,7 +67,42 @@ async def _made(url):
         await desk.receipt(notice_id, "sms", ("arrived", {"part": 1, "parts": 2}), ("arrived", {"part": 2, "parts": 2}))
         await desk.receipt(notice_id, "email", "failed_permanent", raw=b"DSN", source="dsn")
         await desk.proof(notice_id)
-        return {"notice": await desk.proof(notice_id), "contacts": await desk.contacts_proof()}
+        await _anchored(desk, authority)
+        desk.house.world = replace(desk.house.world, witnesses=(WITNESS.verifier.vkey,))
+
+        async def proved(read, prove, *about):
+            reading = await desk.write(read, desk.access, *about)
+            await desk.sequence()
+            await desk.write(_cosigned)
+            return await desk.house.database.read(prove, desk.house.world, reading)
+        return {"notice": await proved(proving.read_notice, proving.notice_proof, notice_id, "诉讼举证"),
+                "contacts": await proved(proving.read_contacts, proving.contacts_proof, "u-1001", None, "法院调取"),
+                "roots": [authority.root]}
+
+
+async def _anchored(desk, authority):
+    """The newest checkpoint, stamped by a service."""
+    await desk.sequence()
+
+    def keep(tx, _world):
+        size, text = ledger.latest_checkpoint(tx)
+        request = TimestampRequestBuilder().data(text.encode()).hash_algorithm(HashAlgorithm.SHA256).build()
+        token = decode_timestamp_response(authority.own(request.as_bytes())).time_stamp_token()
+        anchoring.keep_token(tx, "tsa:test", size, text, token, 0)
+    await desk.write(keep)
+
+
+def _cosigned(tx, _world):
+    size, text = ledger.latest_checkpoint(tx)
+    anchoring.keep_cosignature(tx, size, WITNESS.verifier.vkey, note.cosign(note.parse(text).text, WITNESS, 1_790_000_000))
+
+
+# What may be changed without a failure, and why.
+MEANS_NOTHING = {
+    ("timestamps", "left out"): "a token is one more voice; without it the bundle claims less, and nothing that is false",
+    ("cosigners", "left out"): "the same of a witness that is not demanded; whoever wants it names it by --witness",
+    ("timestamps", "swapped"): "two tokens of one second over one checkpoint have no order",
+}
 
 
 def mutants(value, path=()):
@@ -101,17 +150,64 @@ def test_every_mutation_of_every_leaf_fails(bundles, which, monkeypatch):
     """Each leaf changed, each member and item left out, doubled or swapped: no mutant verifies, and none raises."""
     monkeypatch.setattr("noticesvc.proof.verify.read", cache(read))  # most entries and proofs are the same in each mutant
     monkeypatch.setattr(tlog, "parse", cache(tlog.parse))
-    bundle = bundles[which]
-    assert verify(proofs.data(bundle), KEYS).ok
+    bundle, roots = bundles[which], bundles["roots"]
+    assert verify(proofs.data(bundle), KEYS, (), roots).failures == ()
+    assert bundle["timestamps"]
     count, passed = 0, []
     for path, what, made in mutants(bundle):
         if path and path[0] in ("notice", "outcomes") and what in ("lengthened", "shortened", "given a fraction"):
             continue  # derived members are compared whole: one other string is as good as the next
+        if len(path) == 2 and (path[0], what) in MEANS_NOTHING:
+            continue
         count += 1
-        if verify(proofs.data(made), KEYS).ok:
+        report = verify(proofs.data(made), KEYS, (), roots)
+        if report.ok:
             passed.append((path, what))
+        assert all(failure.endswith((".", "!")) for failure in report.failures), report.failures
     assert passed == []
     assert count > 400
+
+
+@pytest.mark.timeout(300)
+def test_each_byte_of_a_token_and_of_its_checkpoint_matters(bundles):
+    """Every byte of a token changed, left out or doubled makes it fail, and so does every character of what it is over."""
+    item = bundles["notice"]["timestamps"][0]
+    token, message = b64decode(item["token"]), item["checkpoint"].encode()
+    timestamps.check(token, message, bundles["roots"])
+    passed = []
+    # The name of the signature's algorithm is covered by nothing (RFC 5652, 5.4); the certificate, which is, says what key it is.
+    named = cms.ContentInfo.load(token)["content"]["signer_infos"][0]["signature_algorithm"].dump()
+    begin = token.rindex(named)
+    for at in range(len(token)):
+        for made in (token[:at] + bytes([token[at] ^ 1]) + token[at + 1:], token[:at] + token[at + 1:], token[:at + 1] + token[at:]):
+            try:
+                timestamps.check(made, message, bundles["roots"])
+            except VerificationError:
+                continue
+            passed.append((at, len(made) - len(token)))
+    assert [(at, longer) for at, longer in passed if not (begin <= at < begin + len(named) and longer == 0)] == []
+    for at in range(len(message)):
+        with pytest.raises(VerificationError):
+            timestamps.check(token, message[:at] + bytes([message[at] ^ 1]) + message[at + 1:], bundles["roots"])
+
+
+def test_what_belongs_to_another_bundle_fails(bundles):
+    """Entries, proofs, openings, raw bytes and tokens of the other bundle in the place of a bundle's own."""
+    own, other = bundles["notice"], bundles["contacts"]
+    for name in ("entries", "openings", "timestamps", "issued_at", "log_key"):
+        for at in range(len(own[name]) if isinstance(own[name], list) else 1):
+            made = copy.deepcopy(own)
+            if isinstance(own[name], list):
+                made[name][at] = other[name][at % len(other[name])]
+                fits = made[name][at] == own[name][at]
+            else:
+                made[name] = other[name]
+                fits = made[name] == own[name]
+            assert verify(proofs.data(made), KEYS, (), bundles["roots"]).ok is fits, (name, at)
+    for at, one in enumerate(other["entries"]):
+        made = copy.deepcopy(own)
+        made["entries"][at % len(own["entries"])]["tlog_proof"] = one["tlog_proof"]
+        assert not verify(proofs.data(made), KEYS).ok
 
 
 def test_each_line_of_a_tlog_proof_matters(bundles):
@@ -137,7 +233,54 @@ def resigned(bundle, change, signer=SIGNER):
     signed = checkpoints.sign(checkpoints.Checkpoint(ORIGIN, len(leaves), merkle.root_hash(leaves)), signer)
     made["entries"] = [{"entry": b64encode(one).decode(), "tlog_proof": tlog.format(tlog.TlogProof(
         at, tuple(merkle.inclusion_proof(leaves, at)), signed))} for at, one in enumerate(data)]
+    made["timestamps"], made["cosigners"] = [], []  # whoever holds the log's key holds none of theirs
     return made
+
+
+def without(bundle, gone):
+    """The bundle without one entry: all positions are moved, and the numbers behind it are counted down, as if it had never been."""
+    def change(entries, made):
+        number = entries[gone].get("seq")
+        for name in ("openings", "raw"):
+            made[name] = [one | {"entry": one["entry"] - (one["entry"] > gone)} for one in made[name] if one["entry"] != gone]
+        del made["entries"][gone], entries[gone]
+        for entry in entries:
+            if number is not None and entry.get("seq", 0) > number:
+                entry["seq"] -= 1
+    return resigned(bundle, change)
+
+
+def test_an_owner_who_rebuilds_the_whole_ledger_is_caught_by_what_follows(bundles):
+    """With the real key: a false service time, a missing bounce, an attempt to another contact, a gap. Each is named."""
+    bundle = bundles["notice"]
+    entries = [decode(b64decode(one["entry"])) for one in bundle["entries"]]
+    other = next(one["contact_id"] for one in entries if one["type"] == "contact.recorded" and one["channel"] == "email")
+    bounce = next(at for at, one in enumerate(entries) if one.get("kind") == "failed_permanent")
+
+    def moved(found, _made):
+        """The service time of every determination an hour earlier, as the sender would like it."""
+        for one in found:
+            if one["type"] == "service.determined" and one["served_at"]:
+                one["served_at"] = "2026-09-21T12:00:00.000000Z"
+
+    def elsewhere(found, _made):
+        for one in found:
+            if one.get("channel") == "sms" and one.get("contact_id"):
+                one["contact_id"] = other
+
+    def gap(found, _made):
+        for one in found:
+            if one.get("seq", 0) > 4:
+                one["seq"] += 1
+    for made, sentence in ((resigned(bundle, moved), "does not follow from the evidence"),
+                           (without(bundle, bounce), "follow"),
+                           (resigned(bundle, elsewhere), "contact"),
+                           (resigned(bundle, gap), "5 is missing")):
+        failures = verify(proofs.data(made), KEYS).failures
+        assert any(sentence in failure for failure in failures), (sentence, failures)
+    for at, entry in enumerate(entries[:-1]):
+        failures = verify(proofs.data(without(bundle, at)), KEYS).failures
+        assert failures or entry["type"] == "proof.read", (at, entry["type"])
 
 
 def failures_of(bundle, change, **more):
@@ -224,7 +367,8 @@ def test_keys_and_witnesses_are_demanded(bundles):
     forged = resigned(bundle, lambda _entries, made: made.update(log_key=other.verifier.vkey), other)
     assert verify(proofs.data(forged)).ok
     assert not verify(proofs.data(forged), KEYS).ok
-    witness, false = (key.generate("witness.example.cn", bytes([n]) * 32, key.COSIGNATURE) for n in (7, 8))
+    witness, false = (key.generate("witness.example.cn", bytes([n]) * 32, key.COSIGNATURE) for n in (9, 8))
+    bundle = resigned(bundle, lambda _entries, _made: None)  # without anchors
     assert "did not sign" in verify(proofs.data(bundle), KEYS, [witness.verifier]).failures[0]
 
     def cosigned(by):
@@ -241,10 +385,19 @@ def test_keys_and_witnesses_are_demanded(bundles):
     assert not verify(proofs.data(bundle | {"cosigners": [witness.verifier.vkey]}), KEYS).ok
 
 
-def test_a_timestamp_is_not_passed_over_in_silence(bundles):
-    """This version cannot read tokens, and says so instead of believing them."""
-    made = bundles["notice"] | {"timestamps": [{"checkpoint": "x\n", "consistency": [], "token": "AAAA"}]}
-    assert any("cannot be verified" in failure for failure in verify(proofs.data(made), KEYS).failures)
+def test_a_timestamp_that_is_none_fails(bundles):
+    """No token, one of another text, one over another ledger's checkpoint, and one whose tree is not joined to the entries'."""
+    bundle, roots = bundles["notice"], bundles["roots"]
+    good = bundle["timestamps"][0]
+    for item, sentence in (({"checkpoint": "x\n", "consistency": [], "token": "AAAA"}, "cannot be read"),
+                           (good | {"checkpoint": good["checkpoint"] + "x"}, "another text"),
+                           (good | {"consistency": good["consistency"][:-1]}, "does not hold"),
+                           (good | {"consistency": [*good["consistency"], good["consistency"][0]]}, "does not hold")):
+        for trusted in (roots, ()):
+            failures = verify(proofs.data(bundle | {"timestamps": [item]}), KEYS, (), trusted).failures
+            assert any("Timestamp 0" in failure and sentence in failure for failure in failures), (sentence, failures)
+    again = verify(proofs.data(bundle | {"timestamps": [good, good]}), KEYS, (), roots)
+    assert again.failures == ("A timestamp stands in the bundle twice.",)
 
 
 @pytest.mark.parametrize("data", [
@@ -289,7 +442,7 @@ def test_the_published_schemas_judge_entries_as_the_verifier_does(bundles):
     """An independent validator (jsonschema-rs) and ours agree on every entry of the bundles and on every mutant of one."""
     schemas = json_schemas()
     verdicts = set()
-    for bundle in bundles.values():
+    for bundle in (bundles["notice"], bundles["contacts"]):
         for item in bundle["entries"]:
             entry = decode(b64decode(item["entry"]))
             validator = jsonschema_rs.Draft202012Validator(schemas[entry["type"]])

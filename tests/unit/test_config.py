@@ -113,7 +113,8 @@ def test_variables_override_the_file():
     """NOTICESVC_SECTION__KEY wins over the file, in every section, lists as JSON; names without `__` are not configuration."""
     settings = config.build(
         {"server": {"port": 1}, "providers": {"Mail": {"kind": "smtp", "channel": "email"}}},
-        {"NOTICESVC_SERVER__PORT": "8081", "NOTICESVC_ANCHORS__TSA_URLS": '["https://tsa.example"]', "NOTICESVC_BIN": "x",
+        {"NOTICESVC_SERVER__PORT": "8081", "NOTICESVC_ANCHORS__TSA_URLS": '["https://tsa.example"]',
+         "NOTICESVC_ANCHORS__TSA_ROOTS": "roots.pem", "NOTICESVC_BIN": "x",
          "NOTICESVC_PROVIDERS__MAIL__FROM_ADDRESS": "n@example.com", "HOME": "/"}, ROOT)
     assert (settings.server.port, settings.anchors.tsa_urls) == (8081, ["https://tsa.example"])
     assert settings.providers["Mail"].own == {"from_address": "n@example.com"}

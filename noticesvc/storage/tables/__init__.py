@@ -18,13 +18,16 @@ from noticesvc.storage.tables.flows import (
     sandbox_receipt,
 )
 from noticesvc.storage.tables.ledger import (
+    ledger_audit,
     ledger_bundle,
     ledger_checkpoint,
+    ledger_cosignature,
     ledger_head,
     ledger_index,
     ledger_key,
     ledger_pending,
     ledger_tile,
+    ledger_timestamp,
 )
 from noticesvc.storage.tables.notices import (
     announcement,
@@ -62,13 +65,16 @@ __all__ = [
     "idempotency",
     "inbox_message",
     "inquiry",
+    "ledger_audit",
     "ledger_bundle",
     "ledger_checkpoint",
+    "ledger_cosignature",
     "ledger_head",
     "ledger_index",
     "ledger_key",
     "ledger_pending",
     "ledger_tile",
+    "ledger_timestamp",
     "link",
     "metadata",
     "notice",
