@@ -59,6 +59,7 @@ WITHOUT: Final[Mapping[Table, str]] = {
     t.ledger_checkpoint: "hashes of entries",
     t.ledger_head: "our ids",
     t.ledger_key: "public keys",
+    t.cure: "our ids, states and times",
     t.ledger_timestamp: "hashes of entries, signed",
     t.ledger_cosignature: "hashes of entries, signed",
     t.ledger_audit: "numbers, and sentences with our ids",
