@@ -320,8 +320,8 @@ def body_hash(body: PostNotice) -> bytes:
     return hashlib.sha256(msgspec.json.encode(asked, order="sorted")).digest()
 
 
-def request_of(body: PostNotice, idempotency_key: str | None) -> NoticeRequest:
-    """The notice as the operation takes it. InputError for members that exclude each other."""
+def request_of(body: PostNotice, idempotency_key: str | None, *, bulk: bool = False) -> NoticeRequest:
+    """The notice as the operation takes it; `bulk` if it is one of many in its request. InputError for members that exclude each other."""
     faults = []
     if (body.content is None) is (body.template is None):
         what = "give either content or template" if body.content is None else "give content or template, not both"
@@ -341,7 +341,8 @@ def request_of(body: PostNotice, idempotency_key: str | None) -> NoticeRequest:
         service_rule=body.service_rule, not_before=micros(body.not_before), expires_at=micros(body.expires_at),
         effective_at=micros(body.effective_at), ground=body.ground, response_window=window, reference=body.reference,
         documents=tuple(body.documents or ()), case=body.case.model_dump() if body.case else None, metadata=body.metadata or {},
-        idempotency_key=idempotency_key, body_hash=body_hash(body) if idempotency_key is not None else b"")
+        idempotency_key=idempotency_key, body_hash=body_hash(body) if idempotency_key is not None else b"",
+        bulk=bulk)
 
 
 def micros(value: datetime | None) -> int | None:

@@ -58,8 +58,9 @@ async def post_batch(call: Call) -> dict[str, Any]:
     """Accept many notices, each answered by itself and in order."""
     requests: list[NoticeRequest] = []
     results: list[dict[str, Any] | None] = []
+    bulk = len(call.body.notices) > 1
     for value in call.body.notices:
-        read = _item(value)
+        read = _item(value, bulk=bulk)
         results.append(None if isinstance(read, NoticeRequest) else read)
         if isinstance(read, NoticeRequest):
             requests.append(read)
@@ -67,11 +68,11 @@ async def post_batch(call: Call) -> dict[str, Any]:
     return {"results": [_result(*next(outcomes)) if result is None else result for result in results]}
 
 
-def _item(value: Any) -> NoticeRequest | dict[str, Any]:
+def _item(value: Any, *, bulk: bool) -> NoticeRequest | dict[str, Any]:
     """One item as a request, or the result that refuses it."""
     try:
         item = wire.fitted(BatchItem, value)
-        return request_of(item, item.idempotency_key)
+        return request_of(item, item.idempotency_key, bulk=bulk)
     except InputError as error:
         return _refused(422, error.slug, error.detail, error.faults)
 

@@ -1,7 +1,7 @@
-"""Which provider takes the next message of a channel: priority, breakers and rates. On the monotonic clock, given by the caller.
+"""Which provider takes the next message of a channel: priority, breakers, rates, slots. On the monotonic clock, given by the caller.
 
-A rate makes messages wait; a breaker, or a provider that this delivery is to avoid, lets the next provider take them. A breaker
-belongs to one worker: it opens after failures in a row, and when its rest is over exactly one message probes.
+A rate, or a want of slots, makes messages wait; a breaker, or a provider that this delivery is to avoid, lets the next provider
+take them. A breaker belongs to one worker: it opens after failures in a row, and when its rest is over exactly one message probes.
 """
 
 from collections import Counter
@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 import structlog
 
 from noticesvc.config import ProviderSettings
+from noticesvc.dispatch.slots import Slots
 from noticesvc.provider import Provider
 
 log = structlog.get_logger()
 PROBED_S = 0.5  # how soon to look again while a probe is out; its answer wakes the worker earlier
+AT_ONCE = 256  # messages sealed together at most
+FULL_S = 0.5  # the same while all slots are taken
 
 
 @dataclass(slots=True)
@@ -75,17 +78,24 @@ class Pace:
 
 @dataclass(slots=True)
 class Chosen:
-    """A provider for one message; `probe` if it is the one that tries an open breaker."""
+    """A provider for one message, with a slot for its call; `probe` if it is the one that tries an open breaker.
+
+    It ends with `withdraw` or `answered`, once.
+    """
 
     pace: Pace
     probe: bool
+    slots: Slots
+    bulk: bool
 
     def withdraw(self) -> None:
         """It is not called after all."""
+        self.slots.give(self.pace.name, bulk=self.bulk)
         self.pace.breaker.withdrawn(probe=self.probe)
 
     def answered(self, now: float, *, failed: bool) -> None:
         """It was called, and failed in a way that speaks of the provider, or not."""
+        self.slots.give(self.pace.name, bulk=self.bulk)
         breaker = self.pace.breaker
         if breaker.answered(now, failed=failed, probe=self.probe):
             state = "closed" if breaker.open_until is None else "open"
@@ -97,14 +107,15 @@ class Pacing:
     """All providers of a worker, by channel in order of priority."""
 
     paces: dict[str, Pace]
+    slots: Slots
     _by_channel: dict[str, Sequence[Pace]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, providers: Mapping[str, Provider], settings: Mapping[str, ProviderSettings]) -> "Pacing":
+    def of(cls, providers: Mapping[str, Provider], settings: Mapping[str, ProviderSettings], concurrency: int) -> "Pacing":
         """From the configuration."""
         paces = {name: Pace(name, provider, settings[name], Breaker(settings[name].breaker_after, settings[name].breaker_open_s))
                  for name, provider in providers.items()}
-        made = cls(paces)
+        made = cls(paces, Slots(concurrency, paces))
         for channel in {s.channel for s in settings.values()}:
             made._by_channel[channel] = sorted((p for p in paces.values() if p.settings.channel == channel),
                                                key=lambda p: (p.settings.priority, p.name))
@@ -114,10 +125,10 @@ class Pacing:
         """The names of the providers of each channel."""
         return {channel: frozenset(p.name for p in paces) for channel, paces in self._by_channel.items()}
 
-    def choose(self, channel: str, now: float, avoid: Collection[str] = ()) -> tuple[Chosen | None, float]:
+    def choose(self, channel: str, now: float, avoid: Collection[str] = (), *, bulk: bool = False) -> tuple[Chosen | None, float]:
         """The provider for the next message of a channel, or null and how long to wait; null and 0: there is none at all.
 
-        The first by priority that is not to be avoided and whose breaker lets one through; it may have to wait for its rate.
+        The first by priority that is not to be avoided and whose breaker lets one through; it may have to wait for its rate or a slot.
         """
         paces = self._by_channel.get(channel, ())
         candidates = [p for p in paces if p.name not in avoid] or paces
@@ -128,9 +139,20 @@ class Pacing:
                 waits.append(wait)
             elif pace.rested_at > now:
                 return None, pace.rested_at - now
+            elif self.slots.room(pace.name, bulk=bulk) == 0:
+                return None, FULL_S
             else:
-                return Chosen(pace, pace.breaker.admit()), 0.0
+                self.slots.take(pace.name, bulk=bulk)
+                return Chosen(pace, pace.breaker.admit(), self.slots, bulk), 0.0
         return None, min(waits, default=0.0)
+
+    def worth(self, channel: str, waiting: int, *, bulk: bool) -> bool:
+        """Whether so many may start now that a seal of their own pays: any single one, of bulk half of what could be under way."""
+        for pace in self._by_channel.get(channel, ()):
+            room = self.slots.room(pace.name, bulk=bulk)
+            if room and (not bulk or room >= min(waiting, AT_ONCE, (room + self.slots.held(pace.name)) // 2)):
+                return True
+        return channel not in self._by_channel
 
     def resting(self, now: float) -> dict[str, float]:
         """Providers whose breaker is open, and for how many seconds yet."""

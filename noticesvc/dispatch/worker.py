@@ -7,7 +7,6 @@ transaction open; collect whatever finished while the last commit ran and commit
 
 import asyncio
 import time
-from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import structlog
@@ -17,9 +16,10 @@ from noticesvc.config import Settings
 from noticesvc.dispatch import adoption
 from noticesvc.dispatch.attachments import Attachments
 from noticesvc.dispatch.call import call
+from noticesvc.dispatch.hands import Hands
 from noticesvc.dispatch.journal import Journal
 from noticesvc.dispatch.leftovers import Leftovers
-from noticesvc.dispatch.pacing import Chosen, Pacing, limited
+from noticesvc.dispatch.pacing import AT_ONCE, Chosen, Pacing
 from noticesvc.dispatch.rates import Rates
 from noticesvc.dispatch.recording import Recording
 from noticesvc.errors import UnavailableError
@@ -34,7 +34,6 @@ from noticesvc.storage.database import Database
 log = structlog.get_logger()
 POLL_S = 0.5
 _TURNS = frozenset({"worker-claim", "worker-in-site"})
-SEAL_AT_MOST = 256
 
 
 class Worker:
@@ -44,7 +43,7 @@ class Worker:
         self._settings, self._database, self._world, self._providers = settings, database, world, providers
         self.id = database.sources.new_id()
         s = settings.worker
-        self._pacing, self._rates = Pacing.of(providers, settings.providers), Rates(database)
+        self._pacing = Pacing.of(providers, settings.providers, s.concurrency)
         self._schedule = Schedule(
             s.retry_first_s,
             s.retry_max_s,
@@ -53,9 +52,7 @@ class Worker:
             self._pacing.alternatives(),
             frozenset(n for n, p in providers.items() if p.can_be_asked),
         )
-        self._claims: deque[Claim] = deque()
-        self._dry: dict[str, float] = {}  # channels on which nothing was due, and until when they are not asked again without a sign
-        self._wanted = 1  # how many calls must be free for the next seal
+        self._hands = Hands(self._pacing, Rates(database), s.claim_batch // 2)
         self._careful = 0  # so many seals of one claim each, since one of many failed
         self._shunned: dict[tuple[str, str], float] = {}  # deliveries that cannot be sealed, and until when they are left alone
         self._doubtful: list[Claim] = []  # their seal failed, and may have been committed all the same
@@ -102,7 +99,7 @@ class Worker:
         try:
             async with asyncio.timeout(3):
                 await self._take_back()
-                await self._database.write(claim.release, self.id, [(c.notice_id, c.channel) for c in self._claims])
+                await self._database.write(claim.release, self.id, [(c.notice_id, c.channel) for c in self._hands])
         except (UnavailableError, TimeoutError):
             log.warning("claims could not be given back; their leases lapse")
         if self._journal is not None:
@@ -137,52 +134,44 @@ class Worker:
     # --- claim, seal, start -------------------------------------------------------------------------------------------
 
     async def _claim_and_start(self) -> None:
-        s = self._settings.worker
         self._room.clear()
         await self._take_back()
-        # Each channel has its own share in hand: one that waits for a slow rate leaves room for the others.
-        in_hand = Counter(one.channel for one in self._claims)
         if self._due.is_set():
-            self._dry.clear()
+            self._hands.stir()
             self._due.clear()
-        began, limit = time.monotonic(), s.claim_batch // 2 + 1
-        channels = tuple(c for c in claim.CALLED if in_hand[c] < s.claim_batch // 2 and self._dry.get(c, 0.0) <= began)
-        if channels:
-            found = await self._database.write(claim.claim, self.id, limit, s.lease_s, channels)
-            if len(found) < limit:
-                self._dry.update(dict.fromkeys(channels, began + POLL_S))  # nothing more is due there, or others have it
-            until = began + s.lease_s
-            for one in found:
-                self._held[one.notice_id, one.channel] = until
-            try:
-                fresh = await self._leftovers.fresh(found)
-                for key in {(c.notice_id, c.channel) for c in found} - {(c.notice_id, c.channel) for c in fresh}:
-                    self._held.pop(key, None)
-                self._claims.extend(one for one in fresh if not self._shuns(one))
-                self._claims = deque(sorted(self._claims, key=lambda one: one.priority))  # an urgent one overtakes what waits here
-            except BaseException:
-                for one in found:
-                    self._held.pop((one.notice_id, one.channel), None)  # not renewed, so that they are claimed again
-                raise
-        if self._stopping:
-            return
-        if not self._claims:
-            await _either(self._due, POLL_S)
-            return
-        room = s.concurrency - len(self._calls)
-        self._wanted = max(1, min(SEAL_AT_MOST, s.concurrency // 2, len(self._claims)))
-        if room < self._wanted:
-            await _either(self._room, POLL_S)  # a transaction for one or two intents costs as much as one for many
-            return
-        wait = await self._start(1 if self._careful else min(room, SEAL_AT_MOST))
+        for channels, single in self._hands.wanted(time.monotonic()):
+            await self._claim(channels, single=single)
+        if self._hands.worth_sealing():
+            wait = await self._start(1 if self._careful else AT_ONCE)
+        else:
+            wait = POLL_S
         if wait > 0:
-            await _either(self._room, min(wait, POLL_S))
+            await _first_of((self._room, self._due), min(wait, POLL_S))
+
+    async def _claim(self, channels: Sequence[str], *, single: bool) -> None:
+        s = self._settings.worker
+        began, limit = time.monotonic(), s.claim_batch // 2 + 1
+        found = await self._database.write(claim.claim, self.id, limit, s.lease_s, channels, single=single)
+        if len(found) < limit:
+            self._hands.dry(channels, single=single, until=began + POLL_S)  # nothing more is due there, or others have it
+        until = began + s.lease_s
+        for one in found:
+            self._held[one.notice_id, one.channel] = until
+        try:
+            fresh = await self._leftovers.fresh(found)
+            for key in {(c.notice_id, c.channel) for c in found} - {(c.notice_id, c.channel) for c in fresh}:
+                self._held.pop(key, None)
+            self._hands.add(one for one in fresh if not self._shuns(one))
+        except BaseException:
+            for one in found:
+                self._held.pop((one.notice_id, one.channel), None)  # not renewed, so that they are claimed again
+            raise
 
     async def _start(self, room: int) -> float:
         """Seal and call as many claims as there is room for; answers how long to wait when only rates or breakers forbid more."""
         if self._journal is None:
             return POLL_S
-        starts, chosen, wait = await self._choose(room)
+        starts, chosen, wait = await self._hands.choose(room)
         if not starts:
             return wait or POLL_S
         try:
@@ -207,45 +196,6 @@ class Worker:
             self._calls.add(task)
             task.add_done_callback(self._calls.discard)
         return 0.0
-
-    async def _choose(self, room: int) -> tuple[list[tuple[Claim, str | None]], dict[tuple[str, str], Chosen], float]:
-        """Claims that may start now with their providers, and how long until another may; the others stay in hand, in their order."""
-        starts: list[tuple[Claim, str | None]] = []
-        chosen: dict[tuple[str, str], Chosen] = {}
-        kept: list[Claim] = []
-        now, soonest = time.monotonic(), POLL_S
-        while self._claims and len(starts) < room:
-            one = self._claims.popleft()
-            choice, wait = self._pacing.choose(one.channel, now, one.avoid)
-            if choice is None and wait > 0:
-                kept.append(one)
-                soonest = min(soonest, wait)
-                continue
-            if choice is not None:
-                chosen[one.notice_id, one.channel] = choice
-            starts.append((one, choice.pace.name if choice is not None else None))
-        wanted = limited(chosen.values())
-        try:
-            granted = {name: list(found) for name, found in (await self._rates.reserve(wanted)).items()} if wanted else {}
-        except BaseException:
-            for choice in chosen.values():
-                choice.withdraw()
-            self._claims.extendleft(reversed([one for one, _ in starts] + kept))
-            raise
-        allowed: list[tuple[Claim, str | None]] = []
-        for one, name in starts:
-            if name in granted:
-                granted[name][0] -= 1
-                if granted[name][0] < 0:
-                    choice = chosen.pop((one.notice_id, one.channel))
-                    choice.withdraw()
-                    choice.pace.rested_at = time.monotonic() + granted[name][1] / 1e6
-                    soonest = min(soonest, granted[name][1] / 1e6)
-                    kept.append(one)
-                    continue
-            allowed.append((one, name))
-        self._claims.extendleft(reversed(kept))
-        return allowed, chosen, soonest
 
     def _suspect(self, starts: Sequence[tuple[Claim, str | None]]) -> None:
         """One of these cannot be sealed: find it by sealing one at a time, and leave it for a lease so that others go on."""
@@ -294,7 +244,7 @@ class Worker:
             if answer is None or answer.outcome == "not_sent":
                 chosen.withdraw()
             self._recording.wake()
-            if self._settings.worker.concurrency - len(self._calls) + 1 >= self._wanted:
+            if self._hands.worth_sealing():
                 self._room.set()
 
     def _committed(self, answers: list[Answer]) -> None:
@@ -339,3 +289,15 @@ async def _either(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         return
+
+
+async def _first_of(events: Sequence[asyncio.Event], seconds: float) -> None:
+    """Wait for any of the events, at most so long."""
+    if any(event.is_set() for event in events):
+        return
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

@@ -14,6 +14,7 @@ Stage = Literal["first_instance", "second_instance", "retrial", "execution", "su
 State = Literal["queued", "in_progress", "served", "unserved", "cancelled", "expired"]
 STATES: Final = ("queued", "in_progress", "served", "unserved", "cancelled", "expired")
 LADDER_AFTER: Final = "PT24H"
+BULK: Final = 2  # priorities from here on are those of bulk
 _DURATION = re.compile(r"P(?:(\d{1,4})D)?(?:T(?:(\d{1,4})H)?(?:(\d{1,5})M)?(?:(\d{1,6})S)?)?")
 
 
@@ -38,7 +39,12 @@ def default_rule(category: str) -> str:
 
 def priority(category: str, *, bulk: bool) -> int:
     """Order of dispatch: single notices before broadcasts, mandatory before commercial; smaller goes first."""
-    return (2 if bulk else 0) + (0 if mandatory(category) else 1)
+    return (BULK if bulk else 0) + (0 if mandatory(category) else 1)
+
+
+def is_bulk(of_priority: int) -> bool:
+    """Whether a delivery of this priority is one of many."""
+    return of_priority >= BULK
 
 
 def windows(category: str, response_window: Mapping[str, int] | None) -> dict[str, Mapping[str, int]]:

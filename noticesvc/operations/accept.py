@@ -224,14 +224,14 @@ def _rows(unit: Unit, p: Prepared, published: Mapping[str, str]) -> tuple[list[d
     tx, request = unit.tx, p.request
     key = unit.key(p.recipient.subject_id)
     assert key is not None  # noqa: S101 (an anonymised recipient was refused in prepare)
-    content_id, bulk = tx.new_id(), False
+    content_id = tx.new_id()
     due = max(tx.now, request.not_before or 0)
     after = (notice.duration_s(request.ladder_after or notice.LADDER_AFTER) or 0) * 1_000_000 if request.strategy == "ladder" else 0
     announced, deliveries = _announced_now(tx, p), []
     for position, channel in enumerate(p.resolved.channels):
         carries = (p.content.sms_carries or "full") if channel == "sms" else "full"
         deliveries.append({"notice_id": p.notice_id, "channel": channel, "id": tx.new_id(), "subject_id": p.recipient.subject_id,
-                           "position": position, "priority": notice.priority(request.category, bulk=bulk), "carries": carries,
+                           "position": position, "priority": notice.priority(request.category, bulk=request.bulk), "carries": carries,
                            "state": "pending", "due_at": None if channel == "announcement" and announced else due + after * position})
     committed, opened = openings.commit({
         "recipient_id": request.recipient_id, "reference": request.reference, "content": p.content.to_json(),

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, bindparam, literal, or_, select, update
 
+from noticesvc.domain import notice
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
@@ -37,6 +38,11 @@ class Claim:
     avoid: tuple[str, ...] = ()  # providers that could not take it since it last waited
     priority: int = 0  # smaller goes first
 
+    @property
+    def bulk(self) -> bool:
+        """Whether it is one of many, and lets single ones go first."""
+        return notice.is_bulk(self.priority)
+
 
 def lease_now(tx: Tx) -> int:
     """The clock of leases, in microseconds."""
@@ -51,8 +57,9 @@ def _lapsed(tx: Tx, owner: str, now: int) -> ColumnElement[bool]:
     return free if tx.postgresql else or_(free, d.lease_owner != owner)
 
 
-def claim(tx: Tx, owner: str, limit: int, lease_s: float, channels: Collection[str] = CALLED) -> list[Claim]:
-    """Claim up to `limit` due deliveries on these channels, urgent ones first; others skip what is locked."""
+def claim(tx: Tx, owner: str, limit: int, lease_s: float, channels: Collection[str] = CALLED, *,
+          single: bool = False) -> list[Claim]:
+    """Claim up to `limit` due deliveries on these channels, urgent ones first (`single`: no bulk); others skip what is locked."""
     now, d = lease_now(tx), t.delivery.c
     due = (
         select(d.notice_id, d.channel, d.lease_owner.label("held_by"), d.lease_until.label("lapsed_at"))
@@ -61,6 +68,7 @@ def claim(tx: Tx, owner: str, limit: int, lease_s: float, channels: Collection[s
             d.due_at <= tx.now,
             d.channel.in_(channels),
             _lapsed(tx, owner, now),
+            *([d.priority < notice.BULK] if single else []),
         )
         .order_by(d.priority, d.due_at)
         .limit(limit)

@@ -38,6 +38,7 @@ class NoticeRequest:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
     body_hash: bytes = b""
+    bulk: bool = False  # one of many in one request, so that single ones go first
     cure_id: str | None = None  # of a cure notice that the service starts by itself
 
 

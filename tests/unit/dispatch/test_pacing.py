@@ -14,7 +14,7 @@ def pacing():
     return Pacing.of({"first": SimpleNamespace(), "second": SimpleNamespace(), "mail": SimpleNamespace()}, {
         "first": ProviderSettings(kind="x", channel="sms", priority=1, breaker_after=3, breaker_open_s=10),
         "second": ProviderSettings(kind="x", channel="sms", priority=2, breaker_after=3, breaker_open_s=10, rate_per_s=5),
-        "mail": ProviderSettings(kind="x", channel="email")})
+        "mail": ProviderSettings(kind="x", channel="email")}, 200)
 
 
 def chosen(pacing, now, *avoid):
