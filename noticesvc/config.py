@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
@@ -93,6 +94,15 @@ class Events(_Section):
 
     url: str = ""
     secret: SecretStr = SecretStr("")
+    allow_private: bool = False
+
+    @field_validator("url")
+    @classmethod
+    def _http(cls, value: str) -> str:
+        if value and not (value.startswith(("http://", "https://")) and urlsplit(value).hostname):
+            msg = "must be empty, or begin with http:// or https:// and name a host"
+            raise ValueError(msg)
+        return value
 
 
 class Telemetry(_Section):

@@ -101,7 +101,7 @@ class Service:
 
 async def installed(folder: Path, *, smtp_port: int, sms_port: int, database_url: str | None = None, wrapper: str = "",
                     worker: Mapping[str, Any] | None = None, mail: Mapping[str, Any] | None = None,
-                    sms: Mapping[str, Any] | None = None) -> Service:
+                    sms: Mapping[str, Any] | None = None, events: Mapping[str, Any] | None = None) -> Service:
     """A new installation in `folder`, configured for a mail server and an SMS gateway on these ports.
 
     Leases and waits are short, so that whoever takes over after a kill need not wait long.
@@ -125,6 +125,8 @@ async def installed(folder: Path, *, smtp_port: int, sms_port: int, database_url
         "providers.sms": {"kind": "kannel", "channel": "sms", "url": f"http://127.0.0.1:{sms_port}/cgi-bin/sendsms", "username": "u",
                           "password": "p", "from_address": "10690000", "timeout_s": 2, "breaker_after": 1000} | dict(sms or {}),
     }
+    if events:
+        sections["events"] = dict(events)
     service.config_file.write_text("".join(f"[{name}]\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in section.items())
                                            for name, section in sections.items()))
     return service

@@ -130,5 +130,6 @@ def components(installation: "Installation", role: Role) -> list[Component]:
         made.append(Watch(database))
         if settings.events.url:
             from noticesvc.dispatch.events import Events  # with an HTTP client that nothing else here loads
-            made.append(Events(database, world, settings.events.url, settings.events.secret.get_secret_value()))
+            made.append(Events(database, world, settings.events.url, settings.events.secret.get_secret_value(),
+                               allow_private=settings.events.allow_private))
     return made

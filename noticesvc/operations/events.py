@@ -4,6 +4,7 @@ The payload names the recipient by the caller's id, so it is sealed under the re
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
 REPEATED_FOR = 3 * 86_400_000_000  # microseconds
+IN_HAND = 20_000_000  # microseconds for posting what `due` gave out; longer than a receiver is waited for
+_MOST_TRIES = 32_767
 
 
 def notice(unit: Unit, row: dict[str, Any], type_: str, weighing: view.Weighing | plain.Plain) -> None:
@@ -82,31 +85,36 @@ class Outgoing:
     created_at: int
 
 
-def due(tx: Tx, world: World, limit: int) -> list[Outgoing]:
-    """Events to post now; due again in a minute should this process not come back to say how it went."""
+def due(tx: Tx, world: World, limit: int) -> tuple[list[Outgoing], int]:
+    """Events to post now, and how many were given up because nobody took them for three days.
+
+    They are due again soon, should this process not come back to say how it went. What is about a recipient whose key was
+    destroyed cannot be told any more.
+    """
     e = t.outgoing_event.c
     rows = tx.execute(
         select(t.outgoing_event).where(e.due_at <= tx.now).order_by(e.due_at).limit(limit).with_for_update(skip_locked=True)
     ).all()
     if not rows:
-        return []
+        return [], 0
     keys = contents.keys_of(tx, world, {row.subject_id for row in rows})
-    gone = [row.id for row in rows if keys.get(row.subject_id) is None or row.created_at < tx.now - REPEATED_FOR]
+    late = {row.id for row in rows if row.created_at < tx.now - REPEATED_FOR}
+    gone = late | {row.id for row in rows if keys.get(row.subject_id) is None}
     if gone:
         tx.execute(delete(t.outgoing_event).where(tx.within(e.id, gone)))
-    tx.execute(update(t.outgoing_event).where(tx.within(e.id, [row.id for row in rows])).values(due_at=tx.now + 60_000_000))
+    tx.execute(update(t.outgoing_event).where(tx.within(e.id, [row.id for row in rows])).values(due_at=tx.now + IN_HAND))
     found = []
     for row in rows:
         key = keys.get(row.subject_id)
         if row.id not in gone and key is not None:
             found.append(Outgoing(row.id, key.open(row.sealed, f"outgoing_event:{row.id}"), row.tries, row.created_at))
-    return found
+    return found, len(late)
 
 
-def settled(tx: Tx, event: Outgoing, taken: bool, delay: int) -> None:
-    """An event that was taken is done with; another is due again after `delay` microseconds."""
-    e = t.outgoing_event.c
+def settled(tx: Tx, posted: Sequence[tuple[Outgoing, int | None]]) -> None:
+    """Events that were taken (null) are done with; the others are due again after so many microseconds."""
+    taken = [event.id for event, again in posted if again is None]
     if taken:
-        tx.execute(delete(t.outgoing_event).where(e.id == event.id))
-    else:
-        tx.execute(update(t.outgoing_event).where(e.id == event.id).values(due_at=tx.now + delay, tries=event.tries + 1))
+        tx.execute(delete(t.outgoing_event).where(tx.within(t.outgoing_event.c.id, taken)))
+    tx.update(t.outgoing_event, ("id",), [{"id": event.id, "due_at": tx.now + again, "tries": min(event.tries + 1, _MOST_TRIES)}
+                                          for event, again in posted if again is not None])

@@ -71,7 +71,7 @@ async def states(desk):
 
 async def sent(desk):
     """The events that wait, by type, with their data."""
-    return [(body["type"], body["data"]) for one in await desk.write(events.due, 100) for body in [json.loads(one.body)]]
+    return [(body["type"], body["data"]) for one in (await desk.write(events.due, 100))[0] for body in [json.loads(one.body)]]
 
 
 async def entries(desk):
