@@ -48,6 +48,7 @@ test: check
 
 soak: .venv/stamp-all
 	$(BIN)/python -m bench.soak
+	$(BIN)/python -m bench.receipts
 
 bench: .venv/stamp-bench
 	$(BIN)/python -m bench.run
