@@ -1,6 +1,7 @@
 """What a provider read in a receipt, held to the vocabulary and to what can be stored, whatever its plug-in made of hostile bytes.
 
-Called by operations.receipts. Nothing is dropped: a kind that does not exist is `unmapped`, and the raw bytes are kept anyway.
+Called by operations.receipts. Nothing is dropped: a kind that does not exist, or of a part that cannot be, is `unmapped`, and the
+raw bytes are kept anyway.
 """
 
 from dataclasses import replace
@@ -16,17 +17,17 @@ _OURS = frozenset({"intended", "no_receipt", "rebutted", "unknown", "displayed",
 
 def plausible(receipt: Receipt) -> Receipt:
     """The receipt with what cannot be left out."""
-    parts = _number(receipt.parts)
     part = _number(receipt.part)
+    known = receipt.kind in KINDS - _OURS and (receipt.part is None) is (part is None)  # without its part it would speak for all of them
     return replace(
         receipt,
-        kind=receipt.kind if receipt.kind in KINDS - _OURS else "unmapped",
+        kind=receipt.kind if known else "unmapped",
         reference=_text(receipt.reference),
         provider_reference=_text(receipt.provider_reference),
         claimed_time_raw=_text(receipt.claimed_time_raw),
         claimed_at=_instant(receipt.claimed_at),
-        part=part if part is not None and (parts is None or part <= parts) else None,
-        parts=parts,
+        part=part,
+        parts=_number(receipt.parts),
         source=receipt.source if receipt.source.isascii() and receipt.source.replace("-", "").isalnum() and len(receipt.source) <= 64
         else "gateway",
     )

@@ -29,7 +29,7 @@ def respond(tx: Tx, world: World, access: Access, notice_id: str, recipient_id: 
         raise NotFound("There is no such notice.")
     access.require_category(row["category"])
     recipient = unit.recipients[row["subject_id"]]
-    if unit.key(row["subject_id"]) is None or recipient.recipient_index is None:
+    if unit.key(row["subject_id"]) is None or recipient.anonymised_at is not None:
         raise Conflict("anonymised", "The recipient was anonymised, so no response can be recorded.")
     if recipient.recipient_index != index(world, recipient_id):
         raise InputError("The notice went to another recipient.", (Fault("/recipient_id", "is not the recipient of this notice"),))

@@ -27,8 +27,9 @@ from tests.support.process import Running, state, until
 from tests.vectors.generated_cases import comparable, disagreements, features
 
 KINDS = ("submitted", "relayed", "arrived", "acknowledged", "rejected", "failed_temporary", "failed_permanent", "expired", "rebutted")
-TEXTS = ("id:1 stat:DELIVRD err:000", "id:2 stat:DELIVRD err:000", "id:3 stat:DELIVRD err:000", "id:1 stat:UNDELIV err:001", "id:1 stat:UNDELIV err:099", "id:1 stat:EXPIRED", "id:1 stat:ENROUTE",
-         "id:1 stat:REJECTD", "stat:WEIRD", "NACK/1035/Destination", "", "余额不足", "\ud83d\ude00 stat:", "'; drop table receipt; --")
+TEXTS = ("id:1 stat:DELIVRD err:000", "id:2 stat:DELIVRD err:000", "id:3 stat:DELIVRD err:000", "id:1 stat:UNDELIV err:001",
+         "id:1 stat:UNDELIV err:099", "id:1 stat:EXPIRED", "id:1 stat:ENROUTE", "id:1 stat:REJECTD", "stat:WEIRD",
+         "NACK/1035/Destination", "", "余额不足", "\ud83d\ude00 stat:", "'; drop table receipt; --")
 STATUSES = (1, 1, 1, 2, 4, 8, 16, 34, 0, 77)
 AT_ONCE = 8
 _MEMBERS = ("id", "delivery_id", "attempt", "channel", "kind", "source", "authenticated", "carries", "call_started_at", "claimed_at",
