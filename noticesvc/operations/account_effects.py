@@ -27,6 +27,7 @@ def on_account_change(tx: Tx, world: World, subject_id: str, state: str) -> None
         ends = select(t.notice.c.expires_at).where(t.notice.c.id == d.notice_id).scalar_subquery()
         tx.execute(update(t.delivery).where(
             d.notice_id.in_(_open(subject_id)), d.channel == "in_site", d.state == "pending", or_(d.due_at.is_(None), d.due_at == ends),
+            d.attempts == 0,  # one whose arrival was rebutted is not delivered again by itself
         ).values(due_at=tx.now))
     elif state == "void":
         cancel_waiting(tx, world, subject_id, "agreement_void")

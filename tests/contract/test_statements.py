@@ -135,6 +135,22 @@ async def test_rebuttals_strike_or_move_what_they_name(desk):
     await sound(desk)
 
 
+async def test_a_message_whose_arrival_was_rebutted_is_not_delivered_again(desk):
+    """An account that becomes active calls up what was parked for it, and nothing else; other messages go on."""
+    await desk.recipient()
+    notice_id = await desk.notice(channels=("in_site",))
+    await desk.deliver_in_site()
+    arrived = (await body(desk, notice_id))["evidence"][-1]
+    await stated(desk, notice_id, arrived["delivery_id"], "rebutted", refers_to=arrived["id"])
+    for account in ("locked", "active"):
+        assert (await desk.house.http.put("/v1/recipients/u-1001/account", json={"state": account})).status_code == 200
+    other = await desk.notice(channels=("in_site",))
+    assert await desk.deliver_in_site() == 1
+    assert [(await body(desk, one))["deliveries"][0]["state"] for one in (notice_id, other)] == ["pending", "delivered"]
+    await holds(desk, notice_id)
+    await sound(desk)
+
+
 async def test_a_reply_is_an_acknowledgement_and_outweighs_a_bounce(desk):
     """A person who saw the reply states it; the bounce before it strikes nothing more, and the conflict is shown."""
     await desk.recipient()
