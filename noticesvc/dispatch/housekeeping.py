@@ -125,7 +125,15 @@ class Housekeeping:
         return await self._database.write(anonymising.sweep, self._world) == anonymising.TOGETHER
 
     async def _cures(self) -> bool:
-        return await self._database.write(cures.run, self._world, _CURES) > 0
+        found = await self._database.read(cures.due, _CURES)
+        for one in found:
+            try:
+                await self._database.write(cures.look, self._world, one)
+            except UnavailableError:
+                raise
+            except Exception as error:  # one that cannot be looked at must not hold up the others; it is due again at the next turn
+                log.error("a cure cannot be looked at", error=type(error).__name__, exc_info=True)
+        return False
 
     async def _sandbox(self) -> bool:
         return await self._database.write(sandbox.release, self._world) > 0

@@ -1,11 +1,12 @@
 """Cures of dead contacts (clause 五.2②): begun through another contact, ended by a new one, lapsed after three working days.
 
-What happens to evidence and contacts only notes that there is something to look at (operations.cure_marks); `run`, called by the
-worker's housekeeping, then begins, ends or lets lapse, in one transaction with entry and event. At most one cure of a contact is
+What happens to evidence and contacts only notes that there is something to look at (operations.cure_marks); the worker's
+housekeeping then begins, ends or lets lapse each, in one transaction with entry and event. At most one cure of a contact is
 open, and a cure notice never starts another.
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select, update
@@ -25,16 +26,28 @@ from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
 
-def run(tx: Tx, world: World, limit: int) -> int:
-    """Look at up to `limit` contacts and cures that are due; answers how many there were."""
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A dead contact whose cure may begin (`cure_id` null), or an open cure to be looked at."""
+
+    contact_id: str
+    cure_id: str | None
+
+
+def due(tx: Tx, limit: int) -> list[Due]:
+    """Contacts and cures to look at now, up to `limit` of each."""
     c, k = t.contact.c, t.cure.c
     dead = tx.execute(select(c.id).where(c.cure_due_at <= tx.now).order_by(c.cure_due_at).limit(limit)).scalars().all()
-    for contact_id in dead:
-        _begin(tx, world, contact_id)
-    due = tx.execute(select(k.id).where(k.due_at <= tx.now).order_by(k.due_at).limit(limit)).scalars().all()
-    for cure_id in due:
-        _look(tx, world, cure_id)
-    return len(dead) + len(due)
+    open_ = tx.execute(select(k.contact_id, k.id).where(k.due_at <= tx.now).order_by(k.due_at).limit(limit)).all()
+    return [*(Due(one, None) for one in dead), *(Due(one.contact_id, one.id) for one in open_)]
+
+
+def look(tx: Tx, world: World, one: Due) -> None:
+    """Begin, end or let lapse what is due; nothing if another worker did it."""
+    if one.cure_id is None:
+        _begin(tx, world, one.contact_id)
+    else:
+        _look(tx, world, one.cure_id)
 
 
 def _begin(tx: Tx, world: World, contact_id: str) -> None:

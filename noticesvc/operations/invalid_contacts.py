@@ -48,11 +48,13 @@ def _record(unit: Unit, failed: dict[str, set[str]], gone: dict[str, set[str]], 
         if after == before:
             continue
         state = "invalid" if after else "usable"
-        due = tx.now if state == "invalid" and after - before and row.id in curable else None
-        tx.execute(update(t.contact).where(t.contact.c.id == row.id).values(invalid_by=" ".join(sorted(after)), state=state,
-                                                                           cure_due_at=due))
-        if due is not None:
+        columns: dict[str, Any] = {"invalid_by": " ".join(sorted(after)), "state": state}
+        if state == "usable":
+            columns["cure_due_at"] = None
+        elif after - before and row.id in curable:
+            columns["cure_due_at"] = tx.now
             tx.wake("cures")
+        tx.execute(update(t.contact).where(t.contact.c.id == row.id).values(**columns))
         if state != row.state:
             _changed(unit, row, state, subjects[row.id], min(after - before or after or before))
 

@@ -6,7 +6,9 @@ from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
+from sqlalchemy import update
 
+from noticesvc.dispatch.housekeeping import Housekeeping
 from noticesvc.domain import calendar, instant
 from noticesvc.domain.contact import Wanted
 from noticesvc.ledger.entry import decode
@@ -43,8 +45,9 @@ async def dies(desk, channel="sms", **more):
 
 async def run(desk):
     """What the housekeeping does, until there is nothing due."""
-    while await desk.write(cures.run, 10):
-        pass
+    while found := await desk.house.database.read(cures.due, 10):
+        for one in found:
+            await desk.write(cures.look, one)
 
 
 async def begun(desk):
@@ -196,6 +199,30 @@ async def test_a_cure_notice_that_fails_starts_no_other(desk):
     assert {row.state for row in await desk.house.rows(t.contact)} == {"invalid"}
     assert [data["notice_id"] for type_, data in await sent(desk) if type_ == "contact.cure_lapsed"] == [notice_id]
     await entries(desk)
+
+
+async def test_a_failure_that_begins_nothing_takes_no_beginning_away(desk):
+    """A cure notice of a caller fails on the number that just died: the cure of that number begins all the same."""
+    await desk.recipient("u-1001", SMS, MAIL)
+    await dies(desk)
+    await dies(desk, category="contact_cure")
+    await run(desk)
+    assert await states(desk) == [("open", None)]
+
+
+async def test_a_cure_that_cannot_be_looked_at_holds_up_no_other(desk):
+    """Its contact can no longer be opened: the other recipient is told, and the first is tried again."""
+    for recipient_id, phone, mailbox in (("a", "+8613800138021", "a@example.cn"), ("b", "+8613800138022", "b@example.cn")):
+        await desk.recipient(recipient_id, Wanted(channel="sms", address=phone, confirmation="confirmed"),
+                             Wanted(channel="email", address=mailbox, confirmation="confirmed"))
+        await dies(desk, recipient_id=recipient_id)
+        desk.house.clock.move(1)
+    first = min(await desk.house.rows(t.contact), key=lambda row: row.cure_due_at or 2**62)
+    await desk.house.database.write(lambda tx: tx.execute(update(t.contact).where(t.contact.c.id == first.id).values(sealed=b"spoilt")))
+    await Housekeeping(desk.house.database, desk.house.world, {})._cures()
+    cure, = await desk.house.rows(t.cure)
+    assert cure.contact_id != first.id
+    assert await desk.house.database.read(cures.due, 10) == [cures.Due(first.id, None)]
 
 
 async def test_one_contact_has_one_cure(desk):
