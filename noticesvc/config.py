@@ -117,6 +117,14 @@ class Inbound(_Section):
     maildir: str = ""
 
 
+class CertificateSettings(_Section):
+    """How certificates are signed; without a file they are not."""
+
+    pkcs12_file: str = ""
+    passphrase: SecretStr = SecretStr("")
+    tsa_url: str = ""
+
+
 class Anchors(_Section):
     """Outside timestamps and witnesses."""
 
@@ -182,6 +190,7 @@ class Settings(_Section):
     telemetry: Telemetry = Telemetry()
     inbound: Inbound = Inbound()
     anchors: Anchors = Anchors()
+    certificate: CertificateSettings = CertificateSettings()
     calendar: CalendarSettings = CalendarSettings()
     quiet: Quiet = Quiet.model_validate({})
     rules: dict[str, dict[str, Any]] = {}

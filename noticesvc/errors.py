@@ -20,6 +20,7 @@
     │   ├── EntryError              an entry is not canonical, too long, or lacks what every entry has
     │   └── LedgerMismatch          the stored tree and its last signed checkpoint disagree
     ├── VerificationError           a proof bundle does not hold; one sentence a failure
+    ├── CertificateError            a certificate cannot be made as it must be, for instance for want of a glyph
     ├── VaultError                  sealed data cannot be opened (wrong key, changed bytes, destroyed key)
     └── ProviderError               raised by providers, see noticesvc.provider
         ├── TemporaryFailure
@@ -145,6 +146,10 @@ class LedgerMismatch(LedgerError):
 
 class VerificationError(NoticesvcError):
     """A proof bundle does not hold; the message is one sentence saying which step failed and why."""
+
+
+class CertificateError(NoticesvcError):
+    """A certificate cannot be made: a character that no installed font has, or no certificate to sign with."""
 
 
 class VaultError(NoticesvcError):

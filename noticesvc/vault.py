@@ -146,16 +146,24 @@ def parse(text: str) -> tuple[dict[int, bytes], bytes]:
 
 def read_secret_file(path: Path, what: str) -> str:
     """The text of a key file, refused unless only its owner can read it."""
+    check_secret_file(path, f"The {what} file")
     try:
-        mode = path.stat().st_mode
-        text = path.read_text("utf-8")
+        return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         msg = f"The {what} file cannot be read ({type(error).__name__}); check the path in the configuration, or run `noticesvc init`."
         raise ConfigurationError(msg) from None
+
+
+def check_secret_file(path: Path, what: str) -> None:
+    """Raise ConfigurationError unless the file is there and only its owner can read it."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        msg = f"{what} cannot be read ({type(error).__name__}); check the path in the configuration, or run `noticesvc init`."
+        raise ConfigurationError(msg) from None
     if stat.S_IMODE(mode) & 0o077:
-        msg = f"The {what} file can be read by others than its owner; run `chmod 600` on it."
+        msg = f"{what} can be read by others than its owner; run `chmod 600` on it."
         raise ConfigurationError(msg)
-    return text
 
 
 def fingerprint(value: bytes) -> bytes:

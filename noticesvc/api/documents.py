@@ -70,7 +70,7 @@ class _Parts:
         self.finished = True
 
 
-async def _file(request: Request) -> bytes:
+async def one_file(request: Request) -> bytes:
     """The bytes of the part `file`. Raises InputError, MalformedInput or InputTooLarge without reading further."""
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > LARGEST + _FRAME:
@@ -100,7 +100,7 @@ async def post_document(call: Call) -> Any:
     """Store a document; PDF, PNG or JPEG, decided by its bytes and nothing else."""
     if call.request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         return problem.answer(415, "unsupported-media-type", "Send the document as multipart/form-data with a part named file.")
-    data = await _file(call.request)
+    data = await one_file(call.request)
     media_type = documents.media_type(data)
     if media_type is None:
         return problem.answer(415, "unsupported-media-type", "The file is neither PDF nor PNG nor JPEG.")

@@ -57,6 +57,8 @@ def parts(error: Exception) -> tuple[int, str, str, tuple[errors.Fault, ...], di
             return 401, "unauthenticated", str(error), (), {"WWW-Authenticate": "Bearer"}
         case errors.AccessError():
             return 403, "forbidden", str(error), (), {}
+        case errors.CertificateError():
+            return 422, "certificate", str(error), (), {}
         case errors.UnavailableError():
             return 503, "unavailable", error.detail, (), {"Retry-After": str(error.retry_after_s)}
         case ClientDisconnect():  # nobody hears the answer

@@ -1,4 +1,4 @@
-"""Proofs over HTTP: the bundle of a notice, and that of a recipient's contacts at a time.
+"""Proofs over HTTP: the bundle of a notice, its certificate, and the bundle of a recipient's contacts at a time.
 
 Every read is a ledger entry of its own; the answer waits up to three seconds for the checkpoint that covers it, then says 503. The
 repeated request is another reading. Bundles are never cached.
@@ -6,7 +6,7 @@ repeated request is another reading. Bundles are never cached.
 
 import asyncio
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from starlette.exceptions import HTTPException
@@ -39,14 +39,44 @@ class ContactsProofQuery(ProofQuery):
     at: wire.Instant | None = None
 
 
+class NoticeProofQuery(ProofQuery):
+    """`grade` and `lang` are those of a certificate (`Accept: application/pdf`)."""
+
+    grade: Literal["full", "brief", "summary"] = "full"
+    lang: Literal["zh", "en", "both"] = "both"
+
+
 async def notice_proof(call: Call) -> Response:
-    """The proof bundle of a notice, complete up to this reading of it."""
+    """The proof bundle of a notice, complete up to this reading of it; or, as PDF, a new certificate."""
     notice_id = str(call.request.path_params["notice_id"])
     if not identity.is_id(notice_id):
         raise NotFound("There is no such notice.")
+    if "application/pdf" in _ranges(call.request):
+        return await _certificate(call, notice_id)
     _takes_json(call.request)
     reading = await call.write(proving.read_notice, call.access, notice_id, call.query.reason)
     return await _signed(call, proving.notice_proof, reading)
+
+
+async def _certificate(call: Call, notice_id: str) -> Response:
+    from noticesvc.operations import issuing  # typst and its fonts, which few processes need
+    query: NoticeProofQuery = call.query
+    made, _ = await issuing.issue(call.house.database, call.house.world, call.access, notice_id, query.reason, query.grade, query.lang,
+                                  PATIENCE_S)
+    return _pdf(made.pdf, made.number)
+
+
+async def kept_certificate(call: Call) -> Response:
+    """The bytes of a certificate as they were issued."""
+    from noticesvc.operations import certificates
+    number = str(call.request.path_params["number"])
+    return _pdf(await call.write(certificates.pdf, call.access, number), number)
+
+
+def _pdf(data: bytes, number: str) -> Response:
+    return Response(data, media_type="application/pdf", headers={
+        "Cache-Control": "no-store", "Content-Disposition": f'inline; filename="{number}.pdf"',
+        "Content-Location": f"/v1/certificates/{number}"})
 
 
 async def contacts_proof(call: Call) -> Response:
@@ -76,15 +106,20 @@ async def _assembled(call: Call, assemble: Callable[..., dict[str, Any] | None],
 
 
 def _takes_json(request: Request) -> None:
-    """406 unless the caller takes JSON (RFC 9110, 12.5.1); a certificate is another representation, made elsewhere."""
-    ranges = [part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "*/*").split(",")]
-    if not {"*/*", "application/*", "application/json", ""}.intersection(ranges):
+    """406 unless the caller takes JSON (RFC 9110, 12.5.1)."""
+    if not {"*/*", "application/*", "application/json", ""}.intersection(_ranges(request)):
         raise HTTPException(406)
 
 
+def _ranges(request: Request) -> list[str]:
+    return [part.partition(";")[0].strip().lower() for part in request.headers.get("accept", "*/*").split(",")]
+
+
 ENDPOINTS: tuple[Endpoint, ...] = (
-    Endpoint("GET", "/v1/notices/{notice_id}/proof", notice_proof, "The proof bundle of a notice", ("proofs:read",), query=ProofQuery,
-             errors=(404, 406)),
+    Endpoint("GET", "/v1/notices/{notice_id}/proof", notice_proof, "The proof bundle of a notice, or as PDF a certificate",
+             ("proofs:read",), query=NoticeProofQuery, errors=(404, 406, 422)),
+    Endpoint("GET", "/v1/certificates/{number}", kept_certificate, "The bytes of an issued certificate", ("proofs:read",),
+             reply_media_type="application/pdf", errors=(404,)),
     Endpoint("GET", "/v1/recipients/{recipient_id}/contacts/proof", contacts_proof, "The proof bundle of the contacts in effect at a time",
              ("proofs:read",), query=ContactsProofQuery, errors=(404, 406)),
 )

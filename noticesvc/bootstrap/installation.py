@@ -8,7 +8,7 @@ import json
 import os
 import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +17,7 @@ from typing import Any, Self, cast
 from cryptography.x509 import Certificate
 from sqlalchemy import select
 
+from noticesvc import vault as vault_files
 from noticesvc.api.context import Acceptor, House
 from noticesvc.bootstrap import key_sources, plugins
 from noticesvc.config import Settings
@@ -100,6 +101,17 @@ def load_tsa_roots(settings: Settings) -> tuple[Certificate, ...]:
         raise ConfigurationError(f"anchors.tsa_roots cannot be used ({type(error).__name__}); name a PEM file of authorities.") from None
 
 
+def load_pdf_signer(settings: Settings) -> Callable[[bytes, str], bytes] | None:
+    """What signs certificates; null where none is configured. ConfigurationError says what is wrong with it."""
+    given = settings.certificate
+    if not given.pkcs12_file:
+        return None
+    from noticesvc.certificate import signing  # pyHanko takes a while to import, and few commands sign
+    path = settings.path(given.pkcs12_file)
+    vault_files.check_secret_file(path, "certificate.pkcs12_file")
+    return signing.load(path, given.passphrase.get_secret_value(), given.tsa_url).sign
+
+
 def load_rules(settings: Settings) -> Mapping[str, rules.Rule]:
     """The built-in service rules and the configured ones, by id."""
     return {**rules.BUILT_IN, **{name: rules.configured(name, table) for name, table in settings.rules.items()}}
@@ -163,7 +175,8 @@ class Installation:
             channels_served=frozenset(p.channel for p in settings.providers.values()),
             sandbox=has_sandbox(settings), sms_templates=sms_templates(settings, providers), events_enabled=bool(settings.events.url),
             witnesses=tuple(settings.anchors.witness_keys), tsa_roots=load_tsa_roots(settings),
-            quiet=quiet.hours(settings.quiet.from_, settings.quiet.to), retention_days=settings.vault.retention_days)
+            quiet=quiet.hours(settings.quiet.from_, settings.quiet.to), retention_days=settings.vault.retention_days,
+            sign_pdf=load_pdf_signer(settings), credit_code=settings.issuer.credit_code)
         house = House(settings, database, world, providers, cast("Acceptor", None), dict)
         return cls(settings, database, world, providers, signer, retired, house)
 

@@ -31,6 +31,8 @@ SAME: Final[Mapping[str, Mapping[str, str]]] = {
     "cure": {"id": "cure_id", "begun_at": "at"} | {name: name for name in ("subject_id", "contact_id", "evidence_id")},
     "acceptance": {"id": "acceptance_id", "subject_id": "subject_id", "accepted_at": "accepted_at", "recorded_at": "at"},
     "subject_entry": {name: name for name in ("subject_id", "subject_seq", "type")},
+    "certificate": {"issued_at": "at"} | {name: name for name in (
+        "number", "notice_id", "subject_id", "grade", "lang", "key_id", "pdf_sha256", "proof_sha256", "facts_sha256")},
     "content": {"id": "content_id"},
     "announcement": {"id": "announcement_id", "content_id": "content_id", "published_at": "at", "effective_at": "effective_at"},
 }
@@ -53,6 +55,7 @@ DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
     "cure": ("notice_id", "state", "reason", "entry_batch", "entry_offset"),
     "acceptance": ("sealed", "entry_batch", "entry_offset"),
     "subject_entry": ("about_id", "sealed", "entry_batch", "entry_offset"),
+    "certificate": ("sealed", "entry_batch", "entry_offset"),
     "content": ("subject_id", "sealed", "entry_batch", "entry_offset"),
     "announcement": ("content_index", "entry_batch", "entry_offset"),
     "notice_document": ("document_id", "notice_id"),

@@ -7,10 +7,11 @@ which a proof is verified.
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from noticesvc.domain import instant, view
-from noticesvc.errors import NoticesvcError
+from noticesvc.errors import NoticesvcError, VaultError
 from noticesvc.operations import audit_columns as columns
 from noticesvc.operations.audit_log import Log, Opened, is_half, ref_of
 from noticesvc.operations.audit_tree import Findings
@@ -25,7 +26,7 @@ from noticesvc.vault import DataKey, fingerprint
 if TYPE_CHECKING:
     from noticesvc.operations.audit_open import Seen
 
-_OF_NOTICE = (t.delivery, t.attempt, t.evidence, t.notice_entry, t.inbox_message, t.notice_document)
+_OF_NOTICE = (t.delivery, t.attempt, t.evidence, t.notice_entry, t.inbox_message, t.notice_document, t.certificate)
 Rows = Mapping[str, Sequence[Any]]
 
 
@@ -140,8 +141,23 @@ class _Notice:
         named = {one for entry in mine for one in entry.get("document_ids") or ()}
         if {row.document_id for row in self.rows.get("notice_document", ())} != named:
             self._wrong("the rows of its documents are not those that its entries name.")
+        self._certificates(mine)
         if self.key is not None:
             self._from_values(mine, values)
+
+    def _certificates(self, mine: Sequence[Entry]) -> None:
+        """Each issued certificate has its row, and the kept file, while there is a key to open it, has the hash in the entry."""
+        rows = self.rows.get("certificate", ())
+        if {row.number for row in rows} != {entry["number"] for entry in mine if entry.type == "certificate.issued"}:
+            self._wrong("the rows of its certificates are not those that its entries name.")
+        for row in rows:
+            self._same("certificate", t.certificate, row, "certificate.issued")
+            try:
+                data = self.key.open(row.sealed, f"certificate:{row.number}") if self.key is not None and row.sealed is not None else None
+            except VaultError:
+                data = b""
+            if (data is None) is not (self.key is None) or (data is not None and sha256(data).hexdigest() != row.pdf_sha256):
+                self._wrong("a kept certificate is missing, or is not the file that was issued.")
 
     def _same(self, word: str, table: Any, row: Any, *types: str) -> Entry | None:
         """The entry that a row names, with a finding for each column that does not repeat it."""

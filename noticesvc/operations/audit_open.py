@@ -99,9 +99,8 @@ def audit_open(tx: Tx, world: World, memory: sqlite3.Connection, findings: Findi
 def _strangers(tx: Tx, seen: Seen, findings: Findings) -> None:
     """Rows of tables that belong to notices and recipients, but to none of those that are there."""
     seen.rows["content"] = seen.number("content")
-    for table in (t.delivery, t.attempt, t.evidence, t.notice_entry, t.inbox_message, t.notice_document, t.link, t.provider_reference,
-                  t.content,
-                  t.contact, t.cure, t.acceptance, t.subject_entry):
+    for table in (t.delivery, t.attempt, t.evidence, t.notice_entry, t.inbox_message, t.notice_document, t.certificate, t.link,
+                  t.provider_reference, t.content, t.contact, t.cure, t.acceptance, t.subject_entry):
         strange = audit.count(tx, table) - seen.rows[table.name]
         if strange:
             findings.add(f"The table {table.name} has {strange} rows that nothing which happened to a notice or recipient accounts for.")

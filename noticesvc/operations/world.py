@@ -1,6 +1,6 @@
 """What operations know of their installation besides the database: keys, rules, calendar, names."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cryptography.x509 import Certificate
@@ -30,6 +30,8 @@ class World:
     tsa_roots: tuple[Certificate, ...] = ()  # authorities that timestamps must lead to
     quiet: QuietHours | None = None
     sms_templates: frozenset[str] | None = None  # of ours that some SMS provider can send; null: some provider sends any text
+    sign_pdf: Callable[[bytes, str], bytes] | None = None  # signs a certificate, with a reason; null: certificates are not signed
+    credit_code: str = ""
     service_mailbox: str = ""  # where recipients may write to, also to be sent no more commercial mail
     retention_days: int = 1095  # between the request to anonymise and destruction
 

@@ -20,6 +20,7 @@ Schema = Mapping[str, Any]
 TIME: Final[Schema] = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$"}
 DATE: Final[Schema] = {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}$"}
 ID: Final[Schema] = {"type": "string", "pattern": r"^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"}
+SHA256: Final[Schema] = {"type": "string", "pattern": r"^[0-9a-f]{64}$"}
 COMMIT: Final[Schema] = {"type": "string", "pattern": r"^[A-Za-z0-9+/]{43}=$"}
 NUMBER: Final[Schema] = {"type": "integer", "minimum": 1}
 BOOL: Final[Schema] = {"type": "boolean"}
@@ -134,6 +135,11 @@ ENTRY_TYPES: Final[Mapping[str, EntryType]] = {
     # `key_id` is null when an operator read it at the shell.
     "proof.read": EntryType("either", {"key_id": null(ID), "issuer": WORD, "software": WORD, "issued_at": TIME, "format": WORD,
                                        "in_effect_at": null(TIME)}, ("reason",)),
+    # A PDF made of a reading; its hashes are over files that hold salts, so that nothing can be guessed from them.
+    "certificate.issued": EntryType("notice", {
+        "number": WORD, "grade": {"enum": ["full", "brief", "summary"]}, "lang": {"enum": ["zh", "en", "both"]}, "read_seq": NUMBER,
+        "pdf_sha256": SHA256, "proof_sha256": SHA256, "facts_sha256": SHA256, "key_id": null(ID)}),
+    "certificate.read": EntryType("notice", {"number": WORD, "key_id": null(ID)}),
 }
 SCOPE_MEMBERS: Final[Mapping[str, Mapping[str, Schema]]] = {
     "notice": {"notice_id": ID, "seq": NUMBER, "subject_id": ID},

@@ -18,6 +18,11 @@ def html(text: str) -> str:
     return str(_MD.render(text))
 
 
+def parsed(text: str) -> list[Token]:
+    """The text as tokens, for whoever sets it in another form."""
+    return _MD.parse(text)
+
+
 @lru_cache(maxsize=256)
 def plain(text: str) -> str:
     """The text without Markdown's marks; what a link leads to stands behind it."""

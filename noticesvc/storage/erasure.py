@@ -35,6 +35,7 @@ BLANKED: Final[Mapping[Table, Blank]] = {
     t.attempt: Blank("notice_id", {"sealed": None}),
     # That there were raw bytes decides what counts as a duplicate, so an empty index is left where there was one.
     t.evidence: Blank("notice_id", {"sealed": None, "raw_index": case((t.evidence.c.raw_index.is_not(None), literal(NOTHING)))}),
+    t.certificate: Blank("subject_id", {"sealed": None}),
     t.notice_entry: Blank("notice_id", {"sealed": None}),
 }
 # Rows are looked up by what they say or by the notice, and emptied or deleted: see operations.anonymising.

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from noticesvc.domain import instant
 from noticesvc.ledger import key as keys_
 from noticesvc.ledger import note
-from noticesvc.operations import anchoring, anonymising, consents, documents, recipients
+from noticesvc.operations import anchoring, anonymising, certificates, consents, documents, recipients
 from noticesvc.operations.audit import audit_database
 from noticesvc.operations.audit_columns import LEFT_OUT, TABLES_LEFT_OUT
 from noticesvc.proof import timestamps
@@ -72,6 +72,8 @@ async def everything(desk):
         reply = await desk.house.http.post(f"/v1/inbox/{recipient_id}/messages/{message.id}/opened")
         assert reply.status_code == 200, reply.text
         await desk.proof(notice_id)
+        await desk.write(certificates.keep, desk.access, certificates.Certificate(
+            f"20260921-{reference}", notice_id, "full", "both", 1, "a" * 64, "b" * 64, personal=True, pdf=b"%PDF-1.7 a certificate"))
     await desk.notice(category="judicial", channels=("in_site",), case={"court": "法院", "case_number": "(2026)京01民初1号",
                                                                        "stage": "first_instance", "document_type": "summons"})
     await anchored(desk)

@@ -24,6 +24,7 @@ PLACES: dict[str, Callable[[Any], str]] = {
     "attempt": lambda r: f"attempt:{r.notice_id}:{r.channel}:{r.number}",
     "notice_entry": lambda r: f"notice_entry:{r.notice_id}:{r.seq}",
     "subject_entry": lambda r: f"subject_entry:{r.subject_id}:{r.subject_seq}",
+    "certificate": lambda r: f"certificate:{r.number}",
     "recipient": lambda r: f"recipient:{r.subject_id}",
 }
 OPENINGS = {"recipient", "contact", "subject_entry", "acceptance", "content", "notice", "attempt", "evidence", "notice_entry"}

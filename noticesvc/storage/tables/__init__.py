@@ -32,6 +32,7 @@ from noticesvc.storage.tables.ledger import (
 from noticesvc.storage.tables.notices import (
     announcement,
     attempt,
+    certificate,
     content,
     delivery,
     document,
@@ -56,6 +57,7 @@ __all__ = [
     "announcement",
     "api_key",
     "attempt",
+    "certificate",
     "contact",
     "content",
     "cure",

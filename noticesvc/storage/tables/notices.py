@@ -191,6 +191,22 @@ notice_entry = Table(  # the notice's entries that no other row names
     **growing("notice_entry"),
 )
 
+certificate = Table(  # issued PDFs; the file is destroyed with its recipient, its hashes stay
+    "certificate", metadata,
+    Column("number", Text, primary_key=True),
+    Column("notice_id", Id, nullable=False, index=True),
+    Column("subject_id", Id, nullable=False, index=True),
+    Column("grade", Text, nullable=False),
+    Column("lang", Text, nullable=False),
+    Column("issued_at", Micros, nullable=False),
+    Column("key_id", Id),
+    Column("pdf_sha256", Text, nullable=False, index=True),
+    Column("proof_sha256", Text, nullable=False),
+    Column("facts_sha256", Text, nullable=False),  # of the results and contact facts in it: differs once it is superseded
+    Column("sealed", LargeBinary),
+    *entry_columns(),
+)
+
 link = Table(  # the random address of a document page
     "link", metadata,
     Column("token_hash", LargeBinary, primary_key=True),

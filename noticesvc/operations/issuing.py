@@ -1,0 +1,69 @@
+"""Issuing a certificate, for the API and for the shell: read, wait for the checkpoint, set the PDF, sign it, keep it.
+
+The only operation of several transactions, because a certificate tells of a signed checkpoint and is set and signed outside any:
+each step is a verb of its own, and what fails between them leaves a reading and nothing else.
+"""
+
+import asyncio
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from noticesvc.certificate import pdf
+from noticesvc.certificate.standing import facts_sha256
+from noticesvc.certificate.story import Issue
+from noticesvc.domain.access import Access
+from noticesvc.errors import UnavailableError
+from noticesvc.operations import certificates, proving
+from noticesvc.operations.certificates import Certificate
+from noticesvc.operations.world import World
+from noticesvc.storage.database import Database
+from noticesvc.storage.transaction import Tx
+
+_POLL_S = 0.05
+_SETTERS = ThreadPoolExecutor(2, "certificate")  # setting one takes a processor for most of a second
+
+
+async def proof(database: Database, world: World, access: Access | None, notice_id: str, reason: str,
+                patience_s: float) -> dict[str, Any]:
+    """A notice's bundle, read and recorded now. Raises what read_notice raises, and UnavailableError without a checkpoint in time."""
+    reading = await database.write(proving.read_notice, world, access, notice_id, reason)
+    until = asyncio.get_running_loop().time() + patience_s
+    while (made := await database.read(proving.notice_proof, world, reading)) is None:
+        if asyncio.get_running_loop().time() > until:
+            raise UnavailableError("No signed checkpoint covers this reading yet; a worker must run. Repeat the request.")
+        await asyncio.sleep(_POLL_S)
+    return made
+
+
+async def issue(database: Database, world: World, access: Access | None, notice_id: str, reason: str, grade: str, lang: str,
+                patience_s: float) -> tuple[Certificate, bytes]:
+    """A new certificate, kept, and the bytes of the proof in it. Raises as `proof`, and CertificateError."""
+    bundle = await proof(database, world, access, notice_id, reason, patience_s)
+    data = json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).encode()
+    digest = hashlib.sha256(data).hexdigest()
+    number, reader = await database.read(_named, access)
+    documents = await database.read(certificates.attachments, world, notice_id) if grade == "full" else []
+    told = Issue(number=number, grade=grade, lang=lang, reader=reader, reason=reason,
+                 check_url=f"{world.public_url}/check/{number}?h={digest}", credit_code=world.credit_code,
+                 service_mailbox=world.service_mailbox, sandbox=world.sandbox, signed=world.sign_pdf is not None)
+    file = await asyncio.get_running_loop().run_in_executor(_SETTERS, _file, bundle, data, told, documents, world.sign_pdf)
+    read_seq = json.loads(base64.b64decode(bundle["entries"][-1]["entry"]))["seq"]
+    made = Certificate(number, notice_id, grade, lang, read_seq, digest, facts_sha256(bundle["notice"], bundle["outcomes"]),
+                       bundle["notice"]["recipient_id"] is not None, file)
+    await database.write(certificates.keep, world, access, made)
+    return made, data
+
+
+def _named(tx: Tx, access: Access | None) -> tuple[str, str]:
+    return certificates.new_number(tx), certificates.reader(tx, access)
+
+
+def _file(bundle: dict[str, Any], data: bytes, told: Issue, documents: list[pdf.Attachment],
+          sign: Callable[[bytes, str], bytes] | None) -> bytes:
+    made = pdf.make(bundle, data, told, documents)
+    return made if sign is None else sign(made, f"通知送达记录证明 {told.number}")
+
