@@ -47,6 +47,7 @@ WITHOUT: Final[Mapping[Table, str]] = {
     t.template: "texts without parameters",
     t.announcement: "published to everybody",
     t.notice_document: "our ids",
+    t.cure: "our ids, states and times",
     t.delivery: "our ids, states and times",
     t.inbox_message: "our ids and times; the text stands in content",
     t.inquiry: "our ids and times",
