@@ -26,7 +26,7 @@ from noticesvc.api.endpoint import Endpoint
 Serve = Callable[[Request], Awaitable[Response]]
 # The families in the order in which the OpenAPI document shows them.
 FAMILIES = ("recipients", "erasure", "notices", "templates", "documents", "announcements", "statements", "duties", "broadcasts", "inbox",
-            "callbacks", "pages", "proofs", "check", "ledger")
+            "callbacks", "pages", "proofs", "cases", "check", "ledger")
 
 
 def endpoints() -> tuple[Endpoint, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from noticesvc.cli import (
+    certificate,
     contacts,
     doctor,
     explain,
@@ -31,7 +32,8 @@ from noticesvc.errors import InputError, NoticesvcError
 
 FAMILIES: tuple[click.Command, ...] = (
     init.init, init.migrate, serve.serve, doctor.doctor, status.status, providers.providers, keys.keys, notice.notice,
-    contacts.contacts, proof.proof, verify.verify, vault.vault, ledger.ledger, explain.explain, explain.deadline, receipts.receipts,
+    contacts.contacts, proof.proof, certificate.certificate,
+    certificate.case, verify.verify, vault.vault, ledger.ledger, explain.explain, explain.deadline, receipts.receipts,
     demo.demo,
 )
 

@@ -8,7 +8,7 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,22 +27,34 @@ _POLL_S = 0.05
 _SETTERS = ThreadPoolExecutor(2, "certificate")  # setting one takes a processor for most of a second
 
 
-async def proof(database: Database, world: World, access: Access | None, notice_id: str, reason: str,
-                patience_s: float) -> dict[str, Any]:
-    """A notice's bundle, read and recorded now. Raises what read_notice raises, and UnavailableError without a checkpoint in time."""
-    reading = await database.write(proving.read_notice, world, access, notice_id, reason)
+async def proofs(database: Database, world: World, access: Access | None, notice_ids: Sequence[str], reason: str,
+                 patience_s: float) -> list[dict[str, Any]]:
+    """The bundles of these notices, all read and recorded now, so that one checkpoint covers them.
+
+    Raises what read_notice raises, and UnavailableError if no checkpoint is signed in time.
+    """
+    readings = [await database.write(proving.read_notice, world, access, one, reason) for one in notice_ids]
     until = asyncio.get_running_loop().time() + patience_s
-    while (made := await database.read(proving.notice_proof, world, reading)) is None:
-        if asyncio.get_running_loop().time() > until:
-            raise UnavailableError("No signed checkpoint covers this reading yet; a worker must run. Repeat the request.")
-        await asyncio.sleep(_POLL_S)
+    made = []
+    for reading in readings:
+        while (bundle := await database.read(proving.notice_proof, world, reading)) is None:
+            if asyncio.get_running_loop().time() > until:
+                raise UnavailableError("No signed checkpoint covers this reading yet; a worker must run. Repeat the request.")
+            await asyncio.sleep(_POLL_S)
+        made.append(bundle)
     return made
 
 
 async def issue(database: Database, world: World, access: Access | None, notice_id: str, reason: str, grade: str, lang: str,
                 patience_s: float) -> tuple[Certificate, bytes]:
-    """A new certificate, kept, and the bytes of the proof in it. Raises as `proof`, and CertificateError."""
-    bundle = await proof(database, world, access, notice_id, reason, patience_s)
+    """A new certificate, kept, and the bytes of the proof in it. Raises as `proofs`, and CertificateError."""
+    bundle, = await proofs(database, world, access, (notice_id,), reason, patience_s)
+    return await certify(database, world, access, notice_id, bundle, reason, grade, lang)
+
+
+async def certify(database: Database, world: World, access: Access | None, notice_id: str, bundle: dict[str, Any], reason: str,
+                  grade: str, lang: str) -> tuple[Certificate, bytes]:
+    """The certificate of a bundle that was just read, kept, and the bytes of the bundle as it is attached. Raises CertificateError."""
     data = json.dumps(bundle, ensure_ascii=False, separators=(",", ":")).encode()
     digest = hashlib.sha256(data).hexdigest()
     number, reader = await database.read(_named, access)
