@@ -19,7 +19,8 @@ import asyncpg
 import httpx
 from sqlalchemy import make_url
 
-from noticesvc import config, vault
+from noticesvc import config
+from noticesvc.bootstrap import key_sources
 from noticesvc.bootstrap.installation import open_database
 from tests.support import shell
 from tests.support.spying import loot
@@ -41,6 +42,7 @@ class House:
         made = shell.run("init", "--dir", str(folder), "--database", database_url, env=self.env)
         assert made.returncode == 0, made.stderr
         self.key = made.stdout.splitlines()[-1]
+        self.certificates: dict[str, str] = {}
 
     def __enter__(self) -> "House":
         with (self.folder / "log").open("w") as log:
@@ -95,6 +97,9 @@ def _life(house: House, name: str) -> tuple[str, str]:
         house.until(f"/v1/notices/{notice_id}", lambda n: all(d["state"] == "delivered" for d in n["deliveries"]))
         house.until(f"/v1/notices/{notice_id}", lambda n: any(e["kind"] == "arrived" and e["channel"] == "sms" for e in n["evidence"]))
         house.call("GET", f"/v1/notices/{notice_id}/proof", params={"reason": f"查-{name}"})
+    certificate = house.http.get(f"/v1/notices/{direct}/proof", params={"reason": f"查-{name}"}, headers={"Accept": "application/pdf"})
+    assert certificate.status_code == 200, certificate.text
+    house.certificates[name] = certificate.headers["content-location"]
     message = house.call("GET", f"/v1/inbox/{recipient_id}/messages")["items"][0]
     house.call("POST", f"/v1/inbox/{recipient_id}/messages/{message['id']}/acknowledged")
     link = next(re.search(r"/d/\S+", m["text"])[0] for m in house.call("GET", "/sandbox/messages")["items"]
@@ -122,7 +127,7 @@ async def _opened(house: House, *, vacuum: bool):
                 await connection.execute("VACUUM FULL")
                 await connection.close()
         journals = list((house.folder / settings.worker.journal_dir).glob("*"))
-        return await database.read(loot, vault.load(settings.path(settings.vault.key_file)), journals)
+        return await database.read(loot, key_sources.vault(settings), journals)
     finally:
         await database.close()
 
@@ -149,6 +154,7 @@ def test_with_every_key_in_hand_nothing_is_found(database_url: str, tmp_path: Pa
             done = shell.run("verify", str(file), "--log-key", house.http.get("/v1/ledger/key").text.split()[0], env=house.env)
             assert done.returncode == 0, done.stdout
         assert house.http.get(f"/v1/inbox/{DISTINCT['zhang'][0]}/messages").status_code == 404
+        assert [house.http.get(house.certificates[name]).status_code for name in ("zhang", "li")] == [404, 200]
     after = asyncio.run(_opened(house, vacuum=True))
     assert [word for word in _words("zhang") if after.holds(word.encode())] == []
     assert [word for word in _words("li") if not after.holds(word.encode())] == []
@@ -158,5 +164,7 @@ def test_with_every_key_in_hand_nothing_is_found(database_url: str, tmp_path: Pa
     for path in [p for p in house.folder.rglob("*") if p.is_file()]:
         data = path.read_bytes()
         assert [word for word in _words("zhang") if word.encode() in data] == [], path.name
-    audit = shell.run("ledger", "audit", "--config", str(house.config), env=house.env)
+    pdfs = [plain for plain in after.plain if plain.startswith(b"%PDF-1.7\n")]
+    assert len(pdfs) == 1
+    audit = shell.run("ledger", "audit", "--open", "--config", str(house.config), env=house.env)
     assert audit.returncode == 0, audit.stdout + audit.stderr
