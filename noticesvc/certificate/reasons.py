@@ -50,20 +50,26 @@ def why(outcome: Mapping[str, Any], evidence: Mapping[str, Mapping[str, Any]], l
                 "Apart from in-site and announcement the last attempt on every channel failed for good or came back because of the recipient's "
                 "contact details; under clauses 6.3 (4) and 2.4 the consequence falls on the recipient. No service time is invented.")
         return pair("现有证据中没有任何一项达到本规则的要求，故在本规则下未送达。", "No evidence reaches what this rule asks for, so there is no service under it.")
-    item, label = evidence.get(outcome["evidence_id"], {}), labels.get(outcome["evidence_id"], "")
+    item, cited = evidence.get(outcome["evidence_id"], {}), _cited(labels, outcome["evidence_id"])
     kind, channel = of(KINDS, item.get("kind")), of(CHANNELS, outcome["channel"])
     at = beijing(outcome["served_at"])
-    zh = f"在计入的证据中，{channel['zh']}的“{kind['zh']}”（{label}）最先达到本规则的要求，时间为 {at}（北京时间），故以该时间为送达时间。"
-    en = (f"Of the evidence that counts, “{kind['en']}” by {channel['en']} ({label}) was the first to reach what this rule asks for, at {at} "
+    zh = f"在计入的证据中，{channel['zh']}的“{kind['zh']}”{cited['zh']}最先达到本规则的要求，时间为 {at}（北京时间），故以该时间为送达时间。"
+    en = (f"Of the evidence that counts, “{kind['en']}” by {channel['en']}{cited['en']} was the first to reach what this rule asks for, at {at} "
           "(Beijing time), which is the service time.")
     if item.get("kind") == "returned":
-        zh = f"邮件因收件人的原因退回（{label}），依本规则以退回之日 {at} 视为送达；后果由收件人承担。"
-        en = f"The letter came back through the recipient's fault ({label}); under this rule it counts as served when it came back, {at}."
+        zh = f"邮件因收件人的原因退回{cited['zh']}，依本规则以退回之日 {at} 视为送达；后果由收件人承担。"
+        en = f"The letter came back through the recipient's fault{cited['en']}; under this rule it counts as served when it came back, {at}."
     if item.get("kind") == "arrived" and outcome["rule"] == "court-95":
-        zh, en = f"公告（{label}）期满，以 {at} 为送达时间。", f"The time after the announcement ({label}) ended at {at}."
+        zh, en = f"公告{cited['zh']}期满，以 {at} 为送达时间。", f"The time after the announcement{cited['en']} ended at {at}."
     if outcome["basis"] == "presumed":
         zh, en = zh + "该结果属于推定送达。", en + " This is presumed service."
     return pair(zh, en)
+
+
+def _cited(labels: Mapping[str, str], evidence_id: str) -> Pair:
+    """The short name of evidence in brackets; nothing where the certificate does not list evidence."""
+    label = labels.get(evidence_id)
+    return pair("", "") if label is None else pair(f"（{label}）", f" ({label})")
 
 
 def notes(outcome: Mapping[str, Any]) -> list[Pair]:
@@ -97,6 +103,6 @@ def independent(outcome: Mapping[str, Any], labels: Mapping[str, str]) -> Pair:
     own = outcome["independent"]
     if own is None:
         return pair("不计站内信和公告（平台自有渠道）时，没有送达。", "Leaving aside the platform's own channels there is no service.")
-    at, channel, label = beijing(own["served_at"]), of(CHANNELS, own["channel"]), labels.get(own["evidence_id"], "")
-    return pair(f"不计站内信和公告（平台自有渠道）时，由{channel['zh']}于 {at} 送达（{label}）。期限自此起算。",
-                f"Leaving aside the platform's own channels, service was by {channel['en']} at {at} ({label}). Deadlines run from it.")
+    at, channel, cited = beijing(own["served_at"]), of(CHANNELS, own["channel"]), _cited(labels, own["evidence_id"])
+    return pair(f"不计站内信和公告（平台自有渠道）时，由{channel['zh']}于 {at} 送达{cited['zh']}。期限自此起算。",
+                f"Leaving aside the platform's own channels, service was by {channel['en']} at {at}{cited['en']}. Deadlines run from it.")

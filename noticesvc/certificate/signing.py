@@ -12,7 +12,7 @@ from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import fields, signers
 from pyhanko.sign.timestamps import HTTPTimeStamper
 
-from noticesvc.errors import CertificateError, ConfigurationError
+from noticesvc.errors import CertificateError, ConfigurationError, UnavailableError
 
 _FIELD = "Issuer"
 _TIMEOUT_S = 10
@@ -26,7 +26,9 @@ class PdfSigner:
     tsa_url: str
 
     def sign(self, pdf: bytes, reason: str) -> bytes:
-        """The file with a signature that covers all of it, the attachments included. CertificateError if it cannot be made."""
+        """The file with a signature that covers all of it, the attachments included. CertificateError if it cannot
+        be made, UnavailableError if the TSA does not answer.
+        """
         metadata = signers.PdfSignatureMetadata(field_name=_FIELD, md_algorithm="sha256", reason=reason,
                                                 subfilter=fields.SigSeedSubFilter.PADES)
         stamper = HTTPTimeStamper(self.tsa_url, timeout=_TIMEOUT_S) if self.tsa_url else None
@@ -34,9 +36,11 @@ class PdfSigner:
         try:
             signers.PdfSigner(metadata, signer=self.signer, timestamper=stamper).sign_pdf(
                 IncrementalPdfFileWriter(io.BytesIO(pdf)), output=out)
+        except OSError as error:
+            raise UnavailableError(f"The time-stamping service did not answer ({type(error).__name__}); repeat the request, or check "
+                                   "certificate.tsa_url.") from None
         except Exception as error:
-            raise CertificateError(f"The certificate cannot be signed ({type(error).__name__}); check certificate.tsa_url and the signing "
-                                   "certificate.") from None
+            raise CertificateError(f"The certificate cannot be signed ({type(error).__name__}); check the signing certificate.") from None
         return out.getvalue()
 
 

@@ -47,7 +47,7 @@ def tell(bundle: Mapping[str, Any], data: bytes, report: Report, issue: Issue) -
     rule = rule_of(accepted)
     rules = {**BUILT_IN, rule.id: rule}
     own = next(one for one in bundle["outcomes"] if one["rule"] == rule.id)
-    named = evidence_rows.labels(notice["evidence"])
+    named = {} if issue.grade == "summary" else evidence_rows.labels(notice["evidence"])
     by_id = {item["id"]: item for item in notice["evidence"]}
     gone = next((entry for entry in entries if entry.type == "recipient.anonymised"), None)
     return {

@@ -2,16 +2,21 @@
 
 import asyncio
 import hashlib
+import io
 import subprocess
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from pyhanko.pdf_utils.reader import PdfFileReader
 
 from noticesvc.certificate import signing
 from noticesvc.domain.contact import Wanted
@@ -245,3 +250,70 @@ async def test_documents_are_attached_in_full(light, needs, tmp_path):
         assert document["sha256"] in text_of(needs, tmp_path, pdf)
         listed = subprocess.run([needs("pdfdetach"), "-list", tmp_path / "c.pdf"], capture_output=True, check=True).stdout.decode()
         assert f"{files} embedded files" in listed
+
+
+def _authority(folder):
+    """A root and its time-stamping certificate, as files that `openssl ts` reads."""
+    root_key, key = (rsa.generate_private_key(65537, 2048) for _ in range(2))
+    root_name, name = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one)]) for one in ("Throwaway TSA root", "Throwaway TSA"))
+    now = datetime.now(UTC)
+
+    def made(subject, public, *extensions):
+        builder = (x509.CertificateBuilder().subject_name(subject).issuer_name(root_name).public_key(public)
+                   .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1))
+                   .not_valid_after(now + timedelta(days=30)))
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=True)
+        return builder.sign(root_key, hashes.SHA256())
+    root = made(root_name, root_key.public_key(), x509.BasicConstraints(ca=True, path_length=None))
+    tsa = made(name, key.public_key(), x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]))
+    (folder / "root.pem").write_bytes(root.public_bytes(serialization.Encoding.PEM))
+    (folder / "tsa.pem").write_bytes(tsa.public_bytes(serialization.Encoding.PEM))
+    (folder / "tsa.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+                                                       serialization.NoEncryption()))
+    (folder / "serial").write_text("01\n")
+    (folder / "tsa.cnf").write_text("[tsa]\ndefault_tsa = own\n[own]\nserial = serial\nsigner_digest = sha256\ndefault_policy = 1.2.3.4.1\n"
+                                    "digests = sha256\naccuracy = secs:1\ness_cert_id_alg = sha256\n")
+
+
+@contextmanager
+def stamping(folder, openssl):
+    """A time-stamping service on loopback that answers with `openssl ts`."""
+    _authority(folder)
+
+    class Stamps(BaseHTTPRequestHandler):
+        def do_POST(self):
+            (folder / "q").write_bytes(self.rfile.read(int(self.headers["content-length"])))
+            subprocess.run([openssl, "ts", "-reply", "-config", "tsa.cnf", "-section", "own", "-queryfile", "q", "-signer", "tsa.pem",
+                            "-inkey", "tsa.key", "-chain", "root.pem", "-out", "r"], cwd=folder, check=True, capture_output=True)
+            self.send_response(200)
+            self.send_header("content-type", "application/timestamp-reply")
+            self.end_headers()
+            self.wfile.write((folder / "r").read_bytes())
+
+        def log_message(self, *_):
+            pass
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stamps) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+
+
+async def test_the_signature_is_time_stamped(light, needs, tmp_path):
+    """With a TSA the signature carries its token; a TSA that does not answer makes no certificate and keeps none."""
+    with stamping(tmp_path, needs("openssl")) as url:
+        signer = signing.load(throwaway(tmp_path), "pass", url)
+        light.house.house.world = light.house.world = replace(light.house.world, sign_pdf=signer.sign)
+        notice_id = await served(light)
+        _, pdf = await issued(light, notice_id)
+    reader = PdfFileReader(io.BytesIO(pdf))
+    signature, = reader.embedded_signatures
+    assert b"Throwaway TSA root" in signature.pkcs7_content
+    (tmp_path / "s.pdf").write_bytes(pdf)
+    done = subprocess.run([needs("pdfsig"), "-nocert", tmp_path / "s.pdf"], capture_output=True, check=False)
+    assert "Signature is Valid." in done.stdout.decode()
+    reply = await asked(light, notice_id)
+    assert (reply.status_code, "tsa_url" in reply.json()["detail"]) == (503, True)
+    assert len(await light.house.rows(t.certificate)) == 1
