@@ -257,6 +257,6 @@ async def test_queued_events_of_the_recipient_go(database_url):
         here.clock.move(1095 * DAY)
         assert await swept(here) == 1
         assert await here.rows(t.outgoing_event) == []
-        assert await here.database.write(events.due, world, 10) == []
+        assert (await here.database.write(events.due, world, 10))[0] == []
         assert (await notices.read(here, notice_id))["recipient_id"] is None
         assert await here.database.read(lambda tx: tx.execute(select(t.idempotency)).all()) == []
