@@ -35,7 +35,7 @@ from providers.twilio import Twilio
 from tests.fakes.provider_peers import HASTY_S, PEERS, SECRET, Context, KannelPeer, SandboxPeer, message, opened
 
 FAILURES = (TemporaryFailure, PermanentFailure, Rejected, OutcomeUnknown)
-VENDORS = ("aliyun", "tencent", "twilio")
+VENDORS = ("aliyun", "http", "tencent", "twilio")
 SCRIPTED = ("smtp", "smtp pipelined", "mx", "kannel", *VENDORS)
 
 SMTP_ANSWERS = {
@@ -66,6 +66,7 @@ ANSWERS = {
     "smtp": SMTP_ANSWERS, "smtp pipelined": SMTP_ANSWERS, "mx": MX_ANSWERS, "kannel": KANNEL_ANSWERS,
     "aliyun": VENDOR_ANSWERS | {"their failure": OutcomeUnknown},
     "tencent": VENDOR_ANSWERS | {"their failure": OutcomeUnknown, "bad credentials": ProviderUnavailable, "too fast": ProviderUnavailable},
+    "http": VENDOR_ANSWERS,
     "twilio": VENDOR_ANSWERS | {"bad credentials": ProviderUnavailable},
 }
 QUESTIONS = [(peer, scenario, kind) for peer, answers in ANSWERS.items()

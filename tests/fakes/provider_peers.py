@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from noticesvc.provider import Inquiry, Message
 from providers.aliyun import Aliyun
+from providers.http import Http
 from providers.kannel import Kannel
 from providers.mx import Mx
 from providers.sandbox import Sandbox
@@ -166,8 +167,9 @@ class VendorPeer:
     channel = "sms"
     timeout_s = PATIENT_S
 
-    def __init__(self, kind, make, codes, **settings):
+    def __init__(self, kind, make, codes, *, address="endpoint", path="", **settings):
         self.kind, self._make, self.codes, self._settings = kind, make, codes, settings
+        self._address, self._path = address, path
         self.moves = [vendor_server.GOOD]
 
     @asynccontextmanager
@@ -177,7 +179,7 @@ class VendorPeer:
 
     def provider(self, **settings):
         return self.kind.configure("try", "sms", self.timeout_s, self.kind.Settings.model_validate(
-            self._settings | {"endpoint": self.server.url} | settings))
+            self._settings | {self._address: self.server.url + self._path} | settings))
 
     def play(self, scenario):
         self.server.code = self.codes.get(scenario, type(self.server).code)
@@ -227,6 +229,16 @@ def twilio():
         account_sid="ACtest0000000000", auth_token=SECRET, from_address="+15005550006")
 
 
+def http():
+    """A generic gateway, as its operator would set it up."""
+    return VendorPeer(
+        Http, vendor_server.HttpGateway,
+        {"temporary": "17", "permanent": "4", "rejected": "9", "out of money": "2"}, address="url", path="/send",
+        headers={"Authorization": f"Bearer {SECRET}"}, code_path="result.code", id_path="result.id",
+        body={"to": "{to}", "message": {"text": "{from}: {text}", "ref": "{reference}"}, "report_to": "{callback_url}", "flash": False},
+        permanent_codes=["4"], rejected_codes=["9"], later_codes=["17"], from_address="10690000")
+
+
 class SandboxPeer:
     """The sandbox is its own other side; its addresses choose."""
 
@@ -247,7 +259,7 @@ class SandboxPeer:
 PEERS = {
     "smtp": lambda: SmtpPeer(pipelining=False), "smtp pipelined": lambda: SmtpPeer(pipelining=True),
     "mx": MxPeer,
-    "kannel": KannelPeer, "aliyun": aliyun, "tencent": tencent, "twilio": twilio,
+    "kannel": KannelPeer, "aliyun": aliyun, "tencent": tencent, "twilio": twilio, "http": http,
     "sandbox email": lambda: SandboxPeer("email"), "sandbox sms": lambda: SandboxPeer("sms"),
 }
 

@@ -275,6 +275,7 @@ class HttpGateway(Vendor):
 
     secret: str = "tall-secret-8f31"
     fates: dict[str, dict] = field(default_factory=dict)
+    code: str = "0"
 
     def handle(self, request):
         if request.headers.get("authorization") != f"Bearer {self.secret}":
@@ -282,5 +283,7 @@ class HttpGateway(Vendor):
             return answer({"error": "who are you"}, 401)
         if request.method == "GET":
             return answer(self.fates.get(unquote_plus(request.path.rpartition("/")[2]), {}), 200)
+        if self.code != "0":
+            return answer({"result": {"code": self.code}})
         self.taken.append(json.loads(request.body))
         return answer({"result": {"id": f"m-{len(self.taken)}", "code": "0"}})
