@@ -76,7 +76,7 @@ def record(tx: Tx, world: World, schedule: Schedule, answers: Sequence[Answer], 
             _not_sent(unit, recorder, answer, attempt, one)
         else:
             _answered(unit, recorder, answer, attempt, one, hashes)
-            if attempt.provider in schedule.can_be_asked and answer.outcome in ("submitted", "relayed"):
+            if attempt.provider in schedule.can_be_asked and answer.outcome in ("submitted", "relayed", "unknown"):
                 taken.append(((answer.notice_id, answer.channel, answer.number), attempt.provider))
         _change(unit, schedule, answer, attempt, one, luck)
         again = again or answer.outcome in ("failed_temporary", "unknown", "not_sent")

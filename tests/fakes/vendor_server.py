@@ -1,7 +1,8 @@
 """Loopback servers that play SMS vendors: they verify each request's signature by themselves, keep what they took, and misbehave.
 
 Nothing of ours is imported: the signatures are checked from the vendors' descriptions, over the bytes as they came. `moves` are
-used one a request, the last again and again: GOOD (answer as the vendor does), an Answer, raw bytes, CLOSE, HANG or RESET.
+used one a request, the last again and again: GOOD (answer as the vendor does), an Answer, raw bytes, CLOSE, HANG, RESET or
+LOSE (take it, and say nothing).
 """
 
 import asyncio
@@ -23,9 +24,10 @@ class Move(Enum):
     CLOSE = "close"
     HANG = "hang"
     RESET = "reset"
+    LOSE = "lose"
 
 
-GOOD, CLOSE, HANG, RESET = Move.GOOD, Move.CLOSE, Move.HANG, Move.RESET
+GOOD, CLOSE, HANG, RESET, LOSE = Move.GOOD, Move.CLOSE, Move.HANG, Move.RESET, Move.LOSE
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ class Vendor:
             await self._over.wait()
         if move is RESET:
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if move in (HANG, CLOSE, RESET):
+        if move is LOSE:
+            self.handle(request)
+        if move in (HANG, CLOSE, RESET, LOSE):
             return False
         if isinstance(move, bytes):
             writer.write(move)
