@@ -54,9 +54,9 @@ class Asking:
 
     async def once(self) -> bool:
         """Put what is due; whether there may be more."""
-        found = await self._database.write(inquiries.due, self._world, _AT_ONCE)
+        found, more = await self._database.write(inquiries.due, self._world, _AT_ONCE)
         answers = await asyncio.gather(*(ask(self._providers, self._settings, question) for question in found))
         for question, answer in zip(found, answers, strict=True):
             if answer is not None and answer.receipts:
                 await self._database.write(inquiries.answered, self._world, question, answer)
-        return len(found) == _AT_ONCE
+        return more

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, or_, select, update
 
 from noticesvc.domain import instant
 from noticesvc.operations import contents, receipts, return_token
@@ -23,6 +23,7 @@ Place = tuple[str, str, int]  # notice, channel, number of an attempt
 _AFTER_S = (300, 1800, 3 * 3600, 12 * 3600, 36 * 3600, 71 * 3600)  # since the attempt; receipts stop being waited for after 72 h
 _AGAIN = 60_000_000  # microseconds: a forger can make us ask about one attempt only so often
 _MOST_PUSHED = 200  # receipts of one push that are looked at when nobody vouches for it
+_LOOKED_AT = 500  # rows in one transaction
 _DAY = 86_400_000_000
 _WAITING = ("sent", "unknown")
 
@@ -58,31 +59,39 @@ def doubt(tx: Tx, world: World, provider: str, told: Sequence[Receipt]) -> int:
     return len(real)
 
 
-def due(tx: Tx, world: World, limit: int) -> list[Question]:
-    """Questions to put now: each is put off to its next time first, so that a crash asks again and no two workers ask at once.
+def due(tx: Tx, world: World, limit: int) -> tuple[list[Question], bool]:
+    """At most `limit` questions to put now, and whether there may be more.
 
-    What is finished is asked about only if it is doubted; else the row has done its duty.
+    Each is put off to its next time first, so that a crash asks again and no two workers ask at once. What is finished is asked
+    about only if it is doubted; else the row has done its duty, and goes with many others.
     """
     q, d, a = t.inquiry.c, t.delivery.c, t.attempt.c
-    rows = tx.execute(select(t.inquiry).where(q.due_at <= tx.now).order_by(q.due_at).limit(limit).with_for_update(skip_locked=True)).all()
+    chosen = select(t.inquiry).where(q.due_at <= tx.now).order_by(q.due_at).limit(_LOOKED_AT)
+    rows = tx.execute(chosen.with_for_update(skip_locked=True)).all()
     if not rows:
-        return []
+        return [], False
     ids = {r.notice_id for r in rows}
     states = {(r.notice_id, r.channel): r.state for r in tx.execute(
         select(d.notice_id, d.channel, d.state).where(tx.within(d.notice_id, ids)))}
     begun = {(r.notice_id, r.channel, r.number): r.intended_at for r in tx.execute(
         select(a.notice_id, a.channel, a.number, a.intended_at).where(tx.within(a.notice_id, ids)))}
-    wanted = []
+    wanted: list[Place] = []
+    over: list[dict[str, Any]] = []
     for row in rows:
         place = (row.notice_id, row.channel, row.attempt)
         if place not in begun or not (row.doubted or states.get(place[:2]) in _WAITING):
-            tx.execute(delete(t.inquiry).where(*_is(place)))
+            over.append({"v_notice": place[0], "v_channel": place[1], "v_attempt": place[2]})
+            continue
+        if len(wanted) == limit:
             continue
         times = [begun[place] + s * 1_000_000 for s in _AFTER_S]
         later = next((time for time in times if time > tx.now + _AGAIN), tx.now + _DAY)
         tx.execute(update(t.inquiry).where(*_is(place)).values(due_at=later, asked_at=tx.now, doubted=False))
         wanted.append(place)
-    return list(questions(tx, world, wanted).values())
+    if over:
+        tx.execute(delete(t.inquiry).where(q.notice_id == bindparam("v_notice"), q.channel == bindparam("v_channel"),
+                                           q.attempt == bindparam("v_attempt")), over)
+    return list(questions(tx, world, wanted).values()), len(rows) == _LOOKED_AT or len(wanted) == limit
 
 
 def questions(tx: Tx, world: World, wanted: Collection[Place]) -> dict[Place, Question]:
