@@ -67,6 +67,16 @@ def duration_s(text: str) -> int | None:
     return total if 0 < total <= 10 * 366 * 86400 else None
 
 
+def turn(begin: int, steps: int, after: int, expires_at: int | None) -> int:
+    """When a rung of a ladder has its turn, in microseconds: `steps` times `after` from `begin`; at once where `after` is 0.
+
+    One whose turn would come when the notice has expired is looked at just after that, to be closed; just after, because what
+    waits for an account to become active is due when the notice expires, and must be told from it.
+    """
+    due = begin + steps * after
+    return due if expires_at is None or not after else min(due, expires_at + 1)
+
+
 def state(deliveries: Iterable[str], *, served: bool, dispatched: bool) -> State:
     """The state of a notice: `queued` before its first intent; `served` while service stands; when all deliveries are
     finished `cancelled` if all are, `expired` if any is, else `unserved`; `in_progress` in between.

@@ -230,9 +230,10 @@ def _rows(unit: Unit, p: Prepared, published: Mapping[str, str]) -> tuple[list[d
     announced, deliveries = _announced_now(tx, p), []
     for position, channel in enumerate(p.resolved.channels):
         carries = (p.content.sms_carries or "full") if channel == "sms" else "full"
+        turn = notice.turn(due, position, after, request.expires_at)
         deliveries.append({"notice_id": p.notice_id, "channel": channel, "id": tx.new_id(), "subject_id": p.recipient.subject_id,
                            "position": position, "priority": notice.priority(request.category, bulk=request.bulk), "carries": carries,
-                           "state": "pending", "due_at": None if channel == "announcement" and announced else due + after * position})
+                           "state": "pending", "due_at": None if channel == "announcement" and announced else turn})
     committed, opened = openings.commit({
         "recipient_id": request.recipient_id, "reference": request.reference, "content": p.content.to_json(),
         "content_sha256": p.content.sha256, "case": dict(request.case) if request.case else None,

@@ -24,6 +24,7 @@ def on_account_change(tx: Tx, world: World, subject_id: str, state: str) -> None
     """
     d = t.delivery.c
     if state == "active":
+        # Parked is what is due when it expires; a rung that would come too late is due just after (domain.notice.turn).
         ends = select(t.notice.c.expires_at).where(t.notice.c.id == d.notice_id).scalar_subquery()
         tx.execute(update(t.delivery).where(
             d.notice_id.in_(_open(subject_id)), d.channel == "in_site", d.state == "pending", or_(d.due_at.is_(None), d.due_at == ends),

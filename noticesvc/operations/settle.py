@@ -167,7 +167,7 @@ def _ladder(unit: Unit, row: dict[str, Any], weighing: Weighing, mine: list[Any]
     if before in failed and waiting[0].due_at is not None and waiting[0].due_at > now:
         after = (notice.duration_s(row["ladder_after"] or notice.LADDER_AFTER) or 0) * 1_000_000
         for steps, one in enumerate(waiting):
-            unit.set_delivery(row["id"], one.channel, due_at=now + steps * after)
+            unit.set_delivery(row["id"], one.channel, due_at=notice.turn(now, steps, after, row["expires_at"]))
         unit.tx.wake("dispatch")
     return False
 

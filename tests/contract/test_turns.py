@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from noticesvc.domain.quiet import hours
-from noticesvc.operations import later_announcements, record
+from noticesvc.operations import horizons, later_announcements, record
 from noticesvc.operations.record import Answer, Schedule
 from tests.support.installation import START, installed
 from tests.support.notices import accepted, delivered_in_site, read, recipient, sealed
@@ -187,3 +187,18 @@ async def test_a_late_rung_has_its_own_time_for_retries(here):
         one, = await sealed(here, "mail")
         await answered(here, one, "failed_temporary")
         assert (await states(here, notice_id))["email"] == state, waited
+
+
+async def test_rungs_that_come_too_late_end_with_the_notice(here):
+    """At `expires_at` nothing waits for a turn of later, so that the notice is finished; unlocking an account starts no rung early."""
+    await here.http.put("/v1/recipients/u-1001/account", json={"state": "locked"})
+    notice_id = await accepted(here, channels=["sms", "email", "in_site"], strategy="ladder", expires_at=rfc3339(2 * HOUR))
+    one, = await sealed(here)
+    await answered(here, one, "submitted")
+    await here.http.put("/v1/recipients/u-1001/account", json={"state": "active"})
+    assert (await delivered_in_site(here), await sealed(here)) == (0, [])
+    here.clock.move(2 * HOUR)
+    assert await here.database.write(horizons.sweep, here.world) == 1
+    assert (await sealed(here, "mail"), await delivered_in_site(here)) == ([], 1)
+    assert await states(here, notice_id) == {"sms": "expired", "email": "expired", "in_site": "expired"}
+    assert (await read(here, notice_id))["state"] == "expired"
