@@ -13,6 +13,7 @@ from noticesvc.domain.instant import from_micros, to_micros
 from noticesvc.storage.tables import FILLFACTOR, PARTITIONED
 
 AHEAD = 3  # months
+LOCK = 7103563  # of pg_advisory_xact_lock: one process at a time makes them. The sequencer keeps a lock of its own all the time
 
 
 def extend(connection: Connection, now: int) -> int:

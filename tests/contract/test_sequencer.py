@@ -11,7 +11,7 @@ from noticesvc.errors import DatabaseUnavailable, LedgerMismatch
 from noticesvc.ledger import checkpoint, key
 from noticesvc.ledger.checkpoint import Checkpoint
 from noticesvc.ledger.merkle import EMPTY_ROOT
-from noticesvc.operations import ledger_reading
+from noticesvc.operations import ledger_reading, upkeep
 from noticesvc.storage import ledger
 from noticesvc.storage import tables as t
 from tests.support.ledger import ORIGIN, SIGNER, opened, sequenced, subject_entries
@@ -243,3 +243,11 @@ async def test_it_outlives_a_database_that_goes_away(durable_postgres, tmp_path)
         await reached(database, 2)
         assert sequencer.mismatch is None
     assert size_of(tmp_path / "checkpoint") == 2
+
+
+async def test_upkeep_goes_on_while_a_sequencer_is_in_office(database, tmp_path):
+    """Coming partitions are made and old idempotency keys dropped whoever is elected; neither waits for the other's lock."""
+    async with running(database, tmp_path / "checkpoint", max_delay_s=0.2) as sequencer:
+        await reached(database, 0)
+        assert sequencer.leads
+        await database.write(upkeep.run)
