@@ -111,8 +111,10 @@ async def _events(call: Call, subject_id: str) -> AsyncIterator[bytes]:
                     yield data
                     last = data
             woken = asyncio.create_task(changed.wait())
-            await asyncio.wait({woken, ended}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
-            woken.cancel()
+            try:
+                await asyncio.wait({woken, ended}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
+            finally:  # also when the client has gone
+                woken.cancel()
             if time.monotonic() - checked >= HEARTBEAT_S:
                 checked = time.monotonic()
                 await access.authenticate(call.request, call.house, inbox_token=True)  # revoked or over: the stream ends
