@@ -22,7 +22,7 @@ from noticesvc.storage.database import Database
 from noticesvc.storage.election import Election
 
 log = structlog.get_logger()
-REST_S = 0.2  # between two checkpoints under load; never more than a quarter of max_delay_s
+REST_S = 0.4  # between two checkpoints under load, since each costs the same however few entries; at most 0.4 of max_delay_s
 POLL_S = 0.5
 FIRST_S = 5.0  # how long a start waits for the first checkpoint of a new ledger
 STAND_S = 1.0  # between two tries to be elected, and between two signs of life
@@ -34,7 +34,7 @@ class Sequencer:
     def __init__(self, database: Database, signer: Signer, copy: Path, max_delay_s: float = 1.0,
                  retired: tuple[Verifier, ...] = ()) -> None:
         self._database, self._signer, self._copy, self._retired = database, signer, copy, retired
-        self._rest_s = min(REST_S, max_delay_s / 4)
+        self._rest_s = min(REST_S, max_delay_s * 0.4)
         self._poll_s = min(POLL_S, max_delay_s / 2)
         self._batch = sequence.BYTES // (4 if database.is_sqlite else 1)  # SQLite's one writer waits meanwhile
         self._owner = database.sources.new_id()
