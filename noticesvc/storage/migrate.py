@@ -16,6 +16,7 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 def upgrade(tx: Tx) -> None:
     """Run the missing migrations in this transaction; two hosts that start at once wait for each other."""
     if tx.postgresql:
+        tx.conn.exec_driver_sql("set local lock_timeout = '60s'")  # longer than any request may hold up another one
         tx.conn.exec_driver_sql("select pg_advisory_xact_lock(7103561)")
     from alembic import command
     from alembic.config import Config
