@@ -48,7 +48,7 @@ def aligned(one: str, other: str) -> bool:
 
 def same_mailbox(one: str | None, other: str) -> bool:
     """Whether two spellings are one mailbox: domains compared as A-labels, local parts without case, as mail systems do."""
-    if one is None:
+    if one is None or not _local(one):
         return False
     return _local(one) == _local(other) and bool(ascii_domain(domain_of(one))) and (
         ascii_domain(domain_of(one)) == ascii_domain(domain_of(other)))
