@@ -19,6 +19,7 @@
     │   ├── NoteError               a signed note or key is malformed, unverified or forged
     │   ├── EntryError              an entry is not canonical, too long, or lacks what every entry has
     │   └── LedgerMismatch          the stored tree and its last signed checkpoint disagree
+    │       └── LedgerBehind        the database is older than a checkpoint that was seen outside: a restored backup
     ├── VerificationError           a proof bundle does not hold; one sentence a failure
     ├── CertificateError            a certificate cannot be made as it must be, for instance for want of a glyph
     ├── VaultError                  sealed data cannot be opened (wrong key, changed bytes, destroyed key)
@@ -142,6 +143,10 @@ class EntryError(LedgerError):
 
 class LedgerMismatch(LedgerError):
     """The stored tree and the last signed checkpoint disagree: restored backup or tampering."""
+
+
+class LedgerBehind(LedgerMismatch):
+    """The database does not extend a checkpoint that was seen outside: a backup was restored. Says which entries are missing."""
 
 
 class VerificationError(NoticesvcError):

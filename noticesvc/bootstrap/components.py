@@ -106,8 +106,11 @@ def _anchors(installation: "Installation", sequencer: Sequencer) -> Component:
     return made
 
 
-def components(installation: "Installation", role: Role) -> list[Component]:
-    """The components of a process of this role, in the order in which they start; they stop in the opposite order."""
+def components(installation: "Installation", role: Role, *, read_only: bool = False) -> list[Component]:
+    """The components of a process of this role, in the order in which they start; they stop in the opposite order.
+
+    `read_only`: whatever dispatches, signs or keeps house stays away.
+    """
     made: list[Component] = []
     if not installation.database.is_sqlite:
         made.append(Listening(installation.database))
@@ -115,7 +118,7 @@ def components(installation: "Installation", role: Role) -> list[Component]:
         acceptor = SharedAcceptor(installation.database, installation.world)
         installation.house.acceptor = acceptor
         made.append(acceptor)
-    if role in ("all", "worker"):
+    if role in ("all", "worker") and not read_only:
         database, world, settings, providers = installation.database, installation.world, installation.settings, installation.providers
         sequencer = Sequencer(database, installation.signer, settings.path(settings.ledger.checkpoint_copy), settings.ledger.max_delay_s,
                               installation.retired)

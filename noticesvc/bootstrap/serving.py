@@ -24,6 +24,7 @@ import uvloop
 from noticesvc import metrics, tracing
 from noticesvc.api import app as api
 from noticesvc.api.acceptor import SharedAcceptor
+from noticesvc.bootstrap import restored
 from noticesvc.bootstrap.components import Component, Role, components
 from noticesvc.bootstrap.http_protocol import Protocol
 from noticesvc.bootstrap.installation import Installation
@@ -58,9 +59,12 @@ async def _serve(settings: Settings, role: Role, announce: Callable[[str], None]
         if settings.telemetry.otlp_url:
             stack.callback(tracing.export(settings.telemetry.otlp_url, "noticesvc"))
         _one_process(installation, role, stack)
+        held = await restored.hold_if_behind(installation)
         # 2. From here on a signal is a wish to stop in order.
-        parts = components(installation, role)
-        installation.house.readiness = lambda: _faults(installation, parts)
+        parts = components(installation, role, read_only=held is not None)
+        installation.house.readiness = lambda: _faults(installation, parts) | ({"signer": held} if held else {})
+        if held is not None:
+            log.critical("a backup was restored: read-only, nothing is sent; see `noticesvc ledger recover`", says=held)
         server = None if listening is None else _Server(_uvicorn(api.make(installation.house, role, stopping)))
         _on_signals(stopping, server)
         for name, sentence in installation.faults().items():

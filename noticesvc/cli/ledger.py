@@ -136,6 +136,26 @@ def _audit_database(config_file: Path, keys: list["Verifier"], older: str | None
 
 
 @ledger.command()
+@config_option
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def recover(config_file: Path, yes: bool) -> None:
+    """Go on with a database that is older than the outside copy of its checkpoint (a restored backup).
+
+    Run it with no service running, after trying to find a newer copy of the database. It records as an entry which entries are
+    lost and puts the copy aside; from then on the log has another history than the one that others may know.
+    """
+    from noticesvc.bootstrap import restored
+    from noticesvc.operations.recovering import Loss
+
+    def agreed(lost: Loss) -> bool:
+        click.echo(lost.says)
+        click.echo(f"{lost.unfinished} deliveries are not finished here; those sent after the backup was made will be sent again.")
+        return yes or click.confirm("Go on without the missing entries?")
+    aside = with_installation(config_file, lambda installation: restored.recover(installation, agreed))
+    click.echo(f"Recorded. The old checkpoint is kept as {aside}." if aside is not None else "Nothing was changed.")
+
+
+@ledger.command()
 @click.option("--key", "key_file", metavar="FILE", required=True, type=click.Path(path_type=Path, dir_okay=False),
               help="The witness's own key, made by `ledger keygen --witness`; mode 0600.")
 @click.option("--log", "logs", metavar="VKEY", multiple=True, required=True,

@@ -22,6 +22,13 @@ def read(path: Path) -> str | None:
         raise LedgerMismatch(f"The outside copy of the checkpoint cannot be read ({name}); restore the file or its mode.") from None
 
 
+def put_aside(path: Path, size: int) -> Path:
+    """Rename the copy, so that it is kept but counts no more; its new path. Raises OSError."""
+    aside = path.with_name(f"{path.name}.lost-{size}")
+    path.replace(aside)
+    return aside
+
+
 def write(path: Path, note: str) -> None:
     """Replace the copy; when this returns, it survives a power cut. Raises OSError."""
     if path.exists() and path.read_bytes() == note.encode():

@@ -14,7 +14,7 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_not_exception_type, wait_random_exponential
 
 from noticesvc.dispatch import outside_copy
-from noticesvc.errors import LedgerMismatch, UnavailableError
+from noticesvc.errors import LedgerBehind, LedgerMismatch, UnavailableError
 from noticesvc.ledger.checkpoint import Checkpoint
 from noticesvc.ledger.key import Signer, Verifier
 from noticesvc.operations import ledger_reading, sequence
@@ -100,6 +100,8 @@ class Sequencer:
 
     def _refuse(self, error: LedgerMismatch) -> None:
         self.mismatch = str(error)
+        if isinstance(error, LedgerBehind):
+            self._database.hold(self.mismatch)  # the world has seen more than this database: nothing may be sent from it
         log.critical("the ledger does not match its last checkpoint, nothing is signed any more", reason=str(error))
 
     async def _persist(self, turn: Callable[[], Awaitable[None]]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from noticesvc.errors import LedgerError, LedgerMismatch
+from noticesvc.errors import LedgerBehind, LedgerError, LedgerMismatch
 from noticesvc.ledger import checkpoint as checkpoints
 from noticesvc.ledger import merkle, tile
 from noticesvc.ledger.checkpoint import Checkpoint
@@ -184,10 +184,10 @@ def check(tx: Tx, signer: Signer, outside: str | None, retired: Sequence[Verifie
 
 
 def require_extension(tx: Tx, edge: Edge, old: Checkpoint, what: str) -> None:
-    """Return if the stored tree extends an older checkpoint (RFC 6962 consistency), else raise LedgerMismatch."""
+    """Return if the stored tree extends an older checkpoint (RFC 6962 consistency), else raise LedgerBehind."""
     size, root = edge.frontier.size, edge.frontier.root()
     if old.size > size:
-        raise LedgerMismatch(
+        raise LedgerBehind(
             f"The database's ledger ends with {size} entries, but {what} has {old.size}: entries {size} to {old.size - 1} are missing. "
             "A backup was restored or rows were lost; restore a newer copy of the database. Nothing is signed or sent until then.")
     try:
@@ -198,7 +198,7 @@ def require_extension(tx: Tx, edge: Edge, old: Checkpoint, what: str) -> None:
                 proof = tile.consistency_proof_from_tiles(lambda level, n: there.get((level, n), b""), old.size, size)
             merkle.verify_consistency(old.size, size, old.root, root, proof)
     except LedgerError:
-        raise LedgerMismatch(
+        raise LedgerBehind(
             f"The database's ledger of {size} entries does not extend {what}: among entries 0 to {old.size - 1} some are missing or "
             "were changed, as after a restored backup. Nothing is signed or sent until the right database is restored.") from None
 

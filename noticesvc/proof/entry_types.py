@@ -95,6 +95,9 @@ ENTRY_TYPES: Final[Mapping[str, EntryType]] = {
     "hold.set": EntryType("subject", {"held": BOOL, "key_id": null(ID)}, ("reason",)),
     # Written in the transaction that destroys the recipient's key; `destroyed` of a bundle names it.
     "recipient.anonymised": EntryType("subject", {}),
+    # Going on with a database that was older than a checkpoint seen outside: from `kept_size` on this log has another history than
+    # the one that ended with `lost_size` entries under `lost_root`. Decided by an operator, so there is no key.
+    "ledger.recovered": EntryType("shared", {"kept_size": {"type": "integer", "minimum": 0}, "lost_size": NUMBER, "lost_root": WORD}),
     # shared
     "content.shared": EntryType("shared", {"content_id": ID}, ("content", "content_sha256")),
     "announcement.published": EntryType("shared", {"announcement_id": ID, "content_id": ID, "effective_at": null(TIME)}),

@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from noticesvc.errors import ConfigurationError
+from noticesvc.errors import ConfigurationError, UnavailableError
 from noticesvc.storage.sqlite import SQLite
 from noticesvc.storage.transaction import Sources, Tx
 
@@ -46,6 +46,7 @@ class Database:
 
     def __init__(self, url: str, sources: Sources, folder: Path | None = None, *, busy_s: float = 4.0) -> None:
         self.sources = sources
+        self._held: str | None = None
         self._listeners: dict[str, list[Callable[[], None]]] = defaultdict(list)
         try:
             parsed = make_url(url)
@@ -78,10 +79,17 @@ class Database:
     async def write(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn` in a transaction of its own; when this returns, it is durable. Raises DatabaseUnavailable.
 
-        `fn` may run more than once (after a deadlock), so it must not touch anything but the transaction.
+        `fn` may run more than once (after a deadlock), so it must not touch anything but the transaction. Raises UnavailableError
+        while writing is held.
         """
+        if self._held is not None:
+            raise UnavailableError(self._held, 60)
         result: T = await self.engine.write(lambda tx: fn(tx, *args, **kwargs), self.announce)
         return result
+
+    def hold(self, why: str) -> None:
+        """From now on nothing is written through this database: nothing is accepted, sent or signed; reading goes on."""
+        self._held = why
 
     def on_commit(self, topic: str, callback: Callable[[], None]) -> None:
         """Call back, in the event loop, after a commit that woke `topic` here or, on PostgreSQL, in any process."""

@@ -1,0 +1,66 @@
+"""A backup is restored: the real service notices it, sends nothing, names what is missing, and goes on only when told to."""
+
+import shutil
+import sqlite3
+
+import httpx
+
+from noticesvc.ledger import checkpoint
+from noticesvc.ledger.key import Verifier
+from tests.acceptance.test_ledger_keys import house, posted, proof, signed_by, vkeys  # noqa: F401 (the fixture)
+from tests.acceptance.test_running import refused
+
+
+def backup(house, target):  # noqa: F811
+    with sqlite3.connect(house.folder / "noticesvc.db") as source, sqlite3.connect(target) as copy:
+        source.backup(copy)
+    source.close()
+    copy.close()
+
+
+def test_a_restored_backup_is_noticed_and_gone_on_with_deliberately(house, tmp_path):  # noqa: F811
+    """Read-only with the missing entries named, nothing sent or signed; after `ledger recover` the log goes on with an entry of it."""
+    house.serve()
+    (vkey,) = vkeys(house)
+    proof(house, posted(house))
+    assert house.stop() == 0
+    backup(house, tmp_path / "backup.db")
+    kept = checkpoint.verify((house.folder / "checkpoint").read_bytes(), [Verifier.parse(vkey)]).checkpoint.size
+    house.serve()
+    proof(house, posted(house))
+    assert house.stop() == 0
+    seen = checkpoint.verify((house.folder / "checkpoint").read_bytes(), [Verifier.parse(vkey)]).checkpoint.size
+    assert seen > kept
+    for name in ("noticesvc.db-wal", "noticesvc.db-shm"):
+        (house.folder / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "backup.db", house.folder / "noticesvc.db")
+    # 1. It starts, reads, and does nothing else.
+    house.serve()
+    ready = house.get("/readyz")
+    assert ready.status_code == 503
+    assert f"entries {kept} to {seen - 1} are missing" in ready.json()["checks"]["signer"]
+    headers = {"Authorization": f"Bearer {house.secret}"}
+    url = f"http://127.0.0.1:{house.port}/v1"
+    assert httpx.get(f"{url}/recipients/u-1", headers=headers, trust_env=False).status_code == 200
+    for method, path, body in (("PUT", "/recipients/u-2/contacts", {"contacts": [], "source": "registration"}),
+                               ("POST", "/notices", {"recipient_id": "u-1", "category": "platform", "channels": ["in_site"],
+                                                     "content": {"subject": "S", "body": "B"}})):
+        answer = httpx.request(method, url + path, json=body, headers=headers, trust_env=False)
+        assert answer.status_code == 503, answer.text
+    assert f"entries {kept} to {seen - 1} are missing" in house.log()
+    assert house.stop() == 0
+    assert checkpoint.verify((house.folder / "checkpoint").read_bytes(), [Verifier.parse(vkey)]).checkpoint.size == seen
+    # 2. An operator decides.
+    done = house.run("ledger", "recover", "--config", str(house.config), "--yes")
+    assert done.returncode == 0, done.stderr
+    assert f"entries {kept} to {seen - 1} are missing" in done.stdout
+    assert (house.folder / f"checkpoint.lost-{seen}").exists()
+    house.serve()
+    assert signed_by(house, vkey).size > kept
+    assert house.get("/readyz").status_code == 200
+    proof(house, posted(house))
+    audit = house.run("ledger", "audit", "--open", "--config", str(house.config))
+    assert audit.returncode == 0, audit.stdout
+    against = house.run("ledger", "audit", "--config", str(house.config), "--against", str(house.folder / f"checkpoint.lost-{seen}"))
+    assert against.returncode == 1
+    refused(house.run("ledger", "recover", "--config", str(house.config), "--yes"), "nothing is missing")
