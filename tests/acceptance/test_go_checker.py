@@ -1,4 +1,4 @@
-"""An independent program checks what we sign: Go's note.Open and tlog.CheckRecord over our checkpoints and proofs."""
+"""An independent program checks what we sign: Go's note.Open, tlog.CheckRecord, CheckTree and tile reader over what we serve."""
 
 import os
 import subprocess
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from noticesvc.operations import ledger_reading
+from noticesvc.ledger import checkpoint
+from noticesvc.operations import export, ledger_reading
 from tests.support.ledger import SIGNER, opened, sequenced, subject_entries
 from tests.support.needs import missing
 
@@ -33,7 +34,13 @@ def checked(checker, tmp_path, entry, text, vkey=SIGNER.verifier.vkey):
     """What the checker says of a proof."""
     (tmp_path / "entry").write_bytes(entry)
     (tmp_path / "proof").write_text(text)
-    return subprocess.run([checker, vkey, tmp_path / "entry", tmp_path / "proof"], capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run([checker, "proof", vkey, tmp_path / "entry", tmp_path / "proof"], capture_output=True, text=True, check=False,
+                          timeout=30)
+
+
+def tree_checked(checker, older, folder):
+    """What the checker says of an export and an older checkpoint."""
+    return subprocess.run([checker, "tree", SIGNER.verifier.vkey, older, folder], capture_output=True, text=True, check=False, timeout=60)
 
 
 async def test_go_accepts_our_proofs_and_refuses_changed_ones(checker, sqlite_url, tmp_path):
@@ -53,3 +60,28 @@ async def test_go_accepts_our_proofs_and_refuses_changed_ones(checker, sqlite_ur
     assert checked(checker, tmp_path, entry, text.replace("\n700\n", "\n701\n")).returncode == 1
     stranger = "notices.example.com+" + SIGNER.verifier.vkey.split("+")[1] + "+" + SIGNER.verifier.vkey.split("+", 2)[2][:-4] + "AAA="
     assert checked(checker, tmp_path, entry, text, stranger).returncode == 1
+
+
+async def test_go_reads_our_tiles_and_the_log_extends_an_older_checkpoint(checker, sqlite_url, tmp_path):
+    """Go's tile reader proves every leaf of an export against the root, which follows from them; tlog.CheckTree holds between two sizes."""
+    async with opened(sqlite_url) as database:
+        await database.write(subject_entries, 1)
+        for size, old_size in ((300, 1), (1000, 300), (1000, 1000)):
+            await sequenced(database)
+            older = tmp_path / f"older-{old_size}"
+            older.write_text(await database.read(ledger_reading.checkpoint, None))
+            if size > old_size:
+                for _ in range((size - old_size) // 100):
+                    await database.write(subject_entries, 100)
+                await database.write(subject_entries, (size - old_size) % 100)
+                await sequenced(database)
+            await database.read(export.export, tmp_path / "log", entries=False)
+            assert tree_checked(checker, older, tmp_path / "log").stdout == f"size {size} extends {old_size}\n"
+    tile = next((tmp_path / "log" / "tile" / "0").glob("002"))
+    data = tile.read_bytes()
+    tile.write_bytes(data[:100] + bytes([data[100] ^ 1]) + data[101:])
+    assert tree_checked(checker, older, tmp_path / "log").returncode == 1
+    tile.write_bytes(data)
+    forged = checkpoint.sign(checkpoint.Checkpoint(SIGNER.name, 300, bytes(32)), SIGNER)
+    (tmp_path / "forged").write_text(forged)
+    assert tree_checked(checker, tmp_path / "forged", tmp_path / "log").returncode == 1
