@@ -67,6 +67,7 @@ class Ledger(KeySource):
     key_file: str = "ledger.key"
     max_delay_s: float = Field(1.0, gt=0, le=60)
     checkpoint_copy: str = "checkpoint"
+    self_audit_every_h: float = Field(24, ge=0, le=8760)
 
 
 class VaultSettings(KeySource):
@@ -196,6 +197,7 @@ class Settings(_Section):
     rules: dict[str, dict[str, Any]] = {}
     providers: dict[str, ProviderSettings] = {}
     folder: Path = Field(default=Path(), exclude=True)
+    file: Path = Field(default=Path("config.toml"), exclude=True)
 
     @field_validator("providers")
     @classmethod
@@ -233,20 +235,21 @@ def load(file: Path, environment: Mapping[str, str] | None = None) -> Settings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         msg = f"The configuration {file} is not TOML: {error}."
         raise ConfigurationError(msg) from None
-    return build(data, os.environ if environment is None else environment, file.resolve().parent)
+    return build(data, os.environ if environment is None else environment, file.resolve().parent, file.resolve())
 
 
-def build(data: Mapping[str, Any], environment: Mapping[str, str], folder: Path) -> Settings:
+def build(data: Mapping[str, Any], environment: Mapping[str, str], folder: Path, file: Path | None = None) -> Settings:
     """Settings from parsed TOML and an environment."""
     merged = {section: dict(keys) if isinstance(keys, dict) else keys for section, keys in data.items()}
-    if "folder" in merged:
-        msg = "[folder] is no section of the configuration; remove it."
-        raise ConfigurationError(msg)
+    for name in ("folder", "file"):
+        if name in merged:
+            msg = f"[{name}] is no section of the configuration; remove it."
+            raise ConfigurationError(msg)
     for name, value in environment.items():
         if name.startswith("NOTICESVC_") and "__" in name:
             _override(merged, name, value)
     try:
-        return Settings.model_validate({**merged, "folder": folder})
+        return Settings.model_validate({**merged, "folder": folder, "file": file or folder / "config.toml"})
     except ValidationError as error:
         raise ConfigurationError(_sentences(error)) from None
 

@@ -12,6 +12,7 @@ from noticesvc.api.acceptor import SharedAcceptor
 from noticesvc.dispatch.asking import Asking
 from noticesvc.dispatch.housekeeping import Housekeeping
 from noticesvc.dispatch.providers import Providers
+from noticesvc.dispatch.self_audit import SelfAudit
 from noticesvc.dispatch.sequencer import Sequencer
 from noticesvc.dispatch.watch import Watch
 from noticesvc.dispatch.worker import Worker
@@ -123,6 +124,8 @@ def components(installation: "Installation", role: Role, *, read_only: bool = Fa
         sequencer = Sequencer(database, installation.signer, settings.path(settings.ledger.checkpoint_copy), settings.ledger.max_delay_s,
                               installation.retired)
         made.append(sequencer)
+        if settings.ledger.self_audit_every_h:
+            made.append(SelfAudit(database, settings.file, 3600 * settings.ledger.self_audit_every_h, lambda: sequencer.leads))
         if settings.anchors.tsa_urls or settings.anchors.witness_urls:
             made.append(_anchors(installation, sequencer))
         made.append(Providers(database, world, providers))
