@@ -12,7 +12,7 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping, MutableMapping
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import structlog
 
@@ -118,6 +118,30 @@ class _Forward(logging.Handler):
                                    exc_info=record.exc_info)
 
 
+class _Forgiving:
+    """A stream that takes every line, also where it cannot be written: a full disk under the log must not end what is logged."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._broken = stream, False
+
+    def write(self, text: str) -> int:
+        """Write, or lose the text; what comes after a loss begins a line of its own."""
+        try:
+            self._stream.write("\n" + text if self._broken else text)
+        except (OSError, ValueError):
+            self._broken = True
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits, or lose it."""
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._broken = True
+        else:
+            self._broken = False
+
+
 def configure(level: str = "info", stream: TextIO | None = None) -> None:
     """Send every log of this process through `redact` to `stream` (default stderr). `level` is of our own events;
     libraries are heard from WARNING on.
@@ -132,7 +156,7 @@ def configure(level: str = "info", stream: TextIO | None = None) -> None:
             structlog.processors.JSONRenderer(ensure_ascii=False, default=lambda _: MASK),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Forgiving(stream or sys.stderr))),
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import subprocess
 import sys
 
 import pytest
@@ -163,9 +164,23 @@ def test_logs_go_to_stderr_by_default(capsys):
     before = structlog.get_config(), logging.getLogger().handlers[:], logging.getLogger().level
     try:
         logs.configure("info")
-        assert structlog.get_config()["logger_factory"]._file is sys.stderr
+        structlog.get_logger().info("somewhere")
+        assert [part.count("somewhere") for part in capsys.readouterr()] == [0, 1]
     finally:
         structlog.configure(**before[0])
         logging.getLogger().handlers[:] = before[1]
         logging.getLogger().setLevel(before[2])
         logging.captureWarnings(capture=False)
+
+
+def test_a_log_that_cannot_be_written_raises_nothing(tmp_path):
+    """On a full disk a line is lost; whoever logged goes on, and what comes when there is room again is a whole line."""
+    code = ("import resource, signal, sys; from noticesvc import logs; import structlog; logs.configure(); log = structlog.get_logger()\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); log.error('before')\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY)); [log.error('lost') for _ in range(200)]\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)); log.error('caught up')\n"
+            "log.error('after'); print('went on')")
+    with (tmp_path / "log").open("wb") as file:
+        done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=file, check=True, text=True)
+    assert done.stdout == "went on\n"
+    assert json.loads((tmp_path / "log").read_text().splitlines()[-1])["event"] == "after"
