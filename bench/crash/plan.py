@@ -19,7 +19,8 @@ CHANNELS = ("in_site", "sms", "email")
 @dataclass(frozen=True)
 class Plan:
     """A run. `kills`: how often the service dies at least; `drain_s`: how long finishing may take after the last of
-    them; `slowest_s`: how long a sink may think about an answer.
+    them; `slowest_s`: how long a sink may think about an answer; `faults`: what else happens, by the names in bench.crash.faults;
+    `workers`: so many beside an API, 0 for one process that is both.
     """
 
     seed: int
@@ -34,6 +35,8 @@ class Plan:
     drain_s: float = 90.0
     proofs: int = 5
     slowest_s: float = 0.03
+    faults: tuple[str, ...] = ()
+    workers: int = 0
 
     def save(self, folder: Path) -> None:
         """Keep it in the run's folder."""
@@ -42,7 +45,8 @@ class Plan:
     @classmethod
     def load(cls, folder: Path) -> "Plan":
         """The plan of a run."""
-        return cls(**json.loads((folder / FILE).read_text()))
+        kept = json.loads((folder / FILE).read_text())
+        return cls(**kept | {"faults": tuple(kept.get("faults", ()))})
 
     def contacts(self) -> dict[str, list[dict[str, str]]]:
         """Contacts by recipient; the ways in which sinks misbehave are shared out in another order for each channel."""
@@ -71,10 +75,11 @@ class Plan:
                             "sms_carries": "full"}}
 
     def ends(self) -> list["End"]:
-        """How each leg of the run ends: half of them while calls are in flight."""
+        """How each leg of the run ends: by a kill, half of them while calls are in flight; then by each of the faults."""
         chance = random.Random(f"{self.seed} kills")
         kinds = ["in flight", "in flight", "any time", "start-up", "in flight", "twice"]
-        return [End(kinds[i % len(kinds)], chance.randrange(2, 30), chance.random()) for i in range(self.kills)]
+        named = [kinds[i % len(kinds)] for i in range(self.kills)] + list(self.faults)
+        return [End(kind, chance.randrange(2, 30), chance.random()) for kind in named]
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.crash import lines, sinks, verdict
+import aiohttp
+
+from bench.crash import faults, lines, sinks, verdict
 from bench.crash.clients import Clients
+from bench.crash.cutting_proxy import CuttingProxy
+from bench.crash.faults import FAULTS, Around, Skipped
 from bench.crash.lines import Lines
 from bench.crash.plan import End, Plan
 from bench.crash.service import Service, installed
 from bench.crash.sinks import Sinks
 from bench.crash.verdict import Verdict
+from tests.support.postgres import PrivatePostgres
 
 ACCEPTED, KILLS = "accepted.log", "kills.log"
 _POLL_S = 0.005
@@ -30,11 +35,19 @@ _LONGEST_LEG_S = 15.0
 _FINISHED = {"delivered", "failed", "undeliverable", "cancelled", "expired"}
 
 
-async def run(plan: Plan, folder: Path, *, wrapper: str = "", say: Callable[[str], None] = lambda _: None) -> Verdict:
-    """Do the run, or the rest of it, and judge."""
+async def run(plan: Plan, folder: Path, *, wrapper: str = "", say: Callable[[str], None] = lambda _: None,
+              server: PrivatePostgres | None = None) -> Verdict:
+    """Do the run, or the rest of it, and judge. Some faults need the `server` of the plan's database."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     home = folder / "service"
-    async with sinks.running(folder, smtp_port=plan.smtp_port, sms_port=plan.sms_port, slowest_s=plan.slowest_s) as peers:
+    async with contextlib.AsyncExitStack() as stack:
+        peers = await stack.enter_async_context(
+            sinks.running(folder, smtp_port=plan.smtp_port, sms_port=plan.sms_port, slowest_s=plan.slowest_s))
+        proxy = None
+        if server is not None and plan.database_url is not None:
+            proxy = await stack.enter_async_context(CuttingProxy(server.port))
+            plan = replace(plan, database_url=plan.database_url.replace(f":{server.port}/", f":{proxy.port}/"))
+        small = "disk full" in plan.faults and await stack.enter_async_context(faults.small_disk(home, 32 + plan.notices // 10))
         if (home / "key").exists():
             service = Service(home, wrapper)
         else:
@@ -43,17 +56,31 @@ async def run(plan: Plan, folder: Path, *, wrapper: str = "", say: Callable[[str
                 home, smtp_port=peers.smtp_port, sms_port=peers.sms_port, database_url=plan.database_url, wrapper=wrapper,
                 worker={"concurrency": plan.concurrency}, mail={"connections": plan.connections})
             plan.save(folder)
+        service.several = plan.workers
+        around = Around(service, lambda: _ready(clients), server, proxy, small)
+        if "clock set" in plan.faults:
+            around.set_clock(0)
+            service.environment = faults.clock_environment(around.clock)
         try:
             async with Clients(service.url, service.key, Lines(folder / ACCEPTED)) as clients:
-                await _Run(plan, folder, service, peers, clients, say).legs()
-                return await _Run(plan, folder, service, peers, clients, say).judged()
+                await _Run(plan, folder, around, peers, clients, say).legs()
+                return await _Run(plan, folder, around, peers, clients, say).judged()
         finally:
             await service.kill()
 
 
+async def _ready(clients: Clients) -> bool:
+    """Whether /readyz says ready, whatever becomes of the question."""
+    try:
+        return (await clients.once("GET", "/readyz"))[0] == 200
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return False
+
+
 class _Run:
-    def __init__(self, plan: Plan, folder: Path, service: Service, peers: Sinks, clients: Clients, say: Callable[[str], None]) -> None:
-        self.plan, self.folder, self.service, self.peers, self.clients, self.say = plan, folder, service, peers, clients, say
+    def __init__(self, plan: Plan, folder: Path, around: Around, peers: Sinks, clients: Clients, say: Callable[[str], None]) -> None:
+        self.plan, self.folder, self.around, self.peers, self.clients, self.say = plan, folder, around, peers, clients, say
+        self.service = around.service
         self.kills = Lines(folder / KILLS)
 
     async def legs(self) -> None:
@@ -62,7 +89,7 @@ class _Run:
         groups = [g for g in self.plan.groups() if any(body["idempotency_key"] not in known for body in g)]
         done = {line["leg"] for line in lines.read(self.folder / KILLS)}
         ends = [(leg, end) for leg, end in enumerate(self.plan.ends()) if leg not in done]
-        await self.service.start()
+        await self.service.start_all()
         await self.clients.put_contacts(self.plan.contacts())
         for n, (leg, end) in enumerate(ends):
             share = -(-len(groups) // (len(ends) - n + 1))
@@ -70,8 +97,7 @@ class _Run:
             groups = groups[share:]
             began = time.monotonic()
             await self._end(leg, end)
-            self.say(f"leg {leg + 1} of {self.plan.kills}: killed {end.kind} after {time.monotonic() - began:.1f} s")
-            await self.service.start()
+            self.say(f"leg {leg + 1} of {len(self.plan.ends())}: {end.kind} after {time.monotonic() - began:.1f} s")
         self.clients.release(groups)
         await self.clients.done()
 
@@ -81,6 +107,9 @@ class _Run:
             await asyncio.sleep(2 * end.luck)
         else:
             await self._in_flight(end)
+        if end.kind in FAULTS:
+            await self._fault(leg, end.kind)
+            return
         await self._kill(leg, end.kind)
         for _ in range({"start-up": 1, "twice": 2}.get(end.kind, 0)):
             process = await self.service.launch()
@@ -88,6 +117,18 @@ class _Run:
                 async with asyncio.timeout(0.2 + 2.5 * end.luck):
                     await process.wait()
             await self._kill(leg, end.kind)
+        await self.service.start_all()
+
+    async def _fault(self, leg: int, kind: str) -> None:
+        """Let it happen; what it may lose is written down with it."""
+        fault = FAULTS[kind]
+        try:
+            await fault.happens(self.around)
+        except Skipped as reason:
+            self.say(f"SKIPPED {kind}: {reason}")
+            self.kills.write(leg=leg, kind=f"skipped: {kind}", workers=0)
+        else:
+            self.kills.write(leg=leg, kind=kind, workers={"all": max(1, self.plan.workers), "one": 1}.get(fault.loses, 0))
 
     async def _in_flight(self, end: End) -> None:
         """Wait until the sinks were given some more, so that others are on their way; at most so long."""
@@ -102,7 +143,7 @@ class _Run:
 
     async def _kill(self, leg: int, kind: str) -> None:
         await self.service.kill()
-        self.kills.write(leg=leg, kind=kind)
+        self.kills.write(leg=leg, kind=kind, workers=max(1, self.plan.workers))
 
     async def judged(self) -> Verdict:
         """Wait until everything is finished, then count."""
@@ -118,8 +159,10 @@ class _Run:
         _, counts = await self.clients.get("/v1/notices/counts")
         verdict.accepted_once(found, accepted, self.plan.notices, counts["counts"]["total"])
         verdict.judge_states(found, notices, unsettled)
-        killed = len(lines.read(self.folder / KILLS))
-        found.numbers |= {"kills": killed, "counts": counts["counts"]}
+        ends = lines.read(self.folder / KILLS)
+        killed = sum(end.get("workers", 1) for end in ends)
+        found.numbers |= {"kills": sum(end["kind"] not in FAULTS and not end["kind"].startswith("skipped") for end in ends),
+                          "faults": [end["kind"] for end in ends if end["kind"] in FAULTS], "counts": counts["counts"]}
         mail, sms = lines.read(self.peers.mail_log), lines.read(self.peers.sms_log)
         verdict.judge_channel(found, "email", mail, notices, by_id, killed * self.plan.connections)
         verdict.judge_channel(found, "sms", sms, notices, by_id, killed * self.plan.concurrency)

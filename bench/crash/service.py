@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,16 @@ class DidNotStart(Exception):
 
 
 class Service:
-    """One installation and at most one process of each role."""
+    """One installation and its processes. `several`: an API and so many workers instead of one process for all."""
 
     def __init__(self, folder: Path, wrapper: str = "") -> None:
         self.folder, self.wrapper = folder, wrapper
+        self.several, self.environment = 0, dict[str, str]()
         self.config_file = folder / "config.toml"
         self.log = folder / "service.log"
         self.key = (folder / "key").read_text() if (folder / "key").exists() else ""
         self.processes: list[asyncio.subprocess.Process] = []
+        self.workers: list[asyncio.subprocess.Process] = []  # those that are nothing else
 
     @property
     def url(self) -> str:
@@ -57,14 +59,28 @@ class Service:
         await self.ready(process)
         return process
 
-    async def launch(self, *, only: str | None = None, environment: Mapping[str, str] | None = None) -> asyncio.subprocess.Process:
-        """Start it and do not wait."""
+    async def start_all(self) -> None:
+        """Start what this installation consists of, and return when it is ready."""
+        if not self.several:
+            await self.start()
+            return
+        await self.start(only="api")
+        for _ in range(self.several):
+            await self.start(only="worker")
+
+    async def launch(self, *, only: str | None = None, environment: Mapping[str, str] | None = None,
+                     within: Sequence[str] = ()) -> asyncio.subprocess.Process:
+        """Start it and do not wait; `within` is a command that runs it somewhere else, such as in a network namespace."""
         code = f"{self.wrapper}\n{_MAIN}" if self.wrapper else _MAIN
+        role = ["--only", only] if only else []
+        variables = _environment() | self.environment | dict(environment or {})
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", code, "serve", "--config", str(self.config_file), *(["--only", only] if only else []), cwd=ROOT,
-                env=_environment() | dict(environment or {}), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log)
+                *within, sys.executable, "-c", code, "serve", "--config", str(self.config_file), *role, cwd=ROOT,
+                env=variables, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log)
         self.processes.append(process)
+        if only == "worker":
+            self.workers.append(process)
         return process
 
     async def ready(self, process: asyncio.subprocess.Process) -> None:
@@ -86,8 +102,9 @@ class Service:
         """Wait until a process has ended, however; its status."""
         async with asyncio.timeout(within_s):
             status = await process.wait()
-        if process in self.processes:
-            self.processes.remove(process)
+        for kept in (self.processes, self.workers):
+            if process in kept:
+                kept.remove(process)
         return status
 
     async def stop(self, process: asyncio.subprocess.Process | None = None) -> list[int]:

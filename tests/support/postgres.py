@@ -99,6 +99,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _parent(pid: int) -> int | None:
+    """The parent of a process; none if it is gone."""
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return None
+
+
 class PrivatePostgres:
     """One server with its own data, on a loopback port, trusting everybody on this machine who finds it.
 
@@ -225,6 +232,14 @@ class PrivatePostgres:
             return
         process.kill()
         process.wait()
+
+    def processes(self) -> list[int]:
+        """The ids of the server's processes, the one that starts the others first; none while it is stopped."""
+        if self._process is None:
+            return []
+        children = [pid for pid in (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+                    if _parent(pid) == self._process.pid]
+        return [self._process.pid, *children]
 
     def close(self) -> None:
         """Stop it and remove all it wrote; safe to call twice."""
