@@ -155,7 +155,9 @@ class Worker:
         if len(found) < limit:
             self._hands.dry(channels, single=single, until=began + POLL_S)  # nothing more is due there, or others have it
         until = began + s.lease_s
-        for one in found:
+        # What is in hand already lapsed while the database was away: it is renewed so, and nobody's left-over.
+        found, again = [one for one in found if not self._holds(one)], [one for one in found if self._holds(one)]
+        for one in (*found, *again):
             self._held[one.notice_id, one.channel] = until
         try:
             fresh = await self._leftovers.fresh(found)
@@ -203,6 +205,9 @@ class Worker:
         if len(starts) == 1:
             one = starts[0][0]
             self._shunned[one.notice_id, one.channel] = time.monotonic() + self._settings.worker.lease_s
+
+    def _holds(self, one: Claim) -> bool:
+        return (one.notice_id, one.channel) in self._held
 
     def _shuns(self, one: Claim) -> bool:
         key = (one.notice_id, one.channel)

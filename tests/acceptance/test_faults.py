@@ -231,6 +231,17 @@ async def test_a_result_that_failed_was_committed_all_the_same(database_url, tmp
         await run.audited()
 
 
+async def test_what_is_in_hand_when_its_lease_lapses_is_nobodys_left_over(database_url, tmp_path):
+    """Neither the answer nor the renewal gets through until the lease has lapsed: the worker claims its own again, and sends it once."""
+    wrapper = f"{SABOTAGE}fail_before(record.record, 9); sabotage.fail_before(claim.renew, 100)"
+    async with running(tmp_path, database_url, wrapper=wrapper, worker={"lease_s": 4.5}) as run:
+        await run.service.start()
+        notice = await run.until(await run.post(await run.recipient(), key="k"), delivered)
+        assert outcomes(notice) == ["arrived"]
+        assert len(run.mail.contents) == 1
+        await run.audited()
+
+
 async def test_claims_come_back_when_their_past_could_not_be_cleared_up(database_url, tmp_path):
     """The database goes away between a claim and the look at what its last holder left: the claim lapses and is taken again."""
     async with running(tmp_path, database_url) as run:
