@@ -15,7 +15,6 @@ from tests.support import notices, proofs
 from tests.support.installation import installed
 from tests.support.ledger import SIGNER
 from tests.support.spying import loot
-from tests.unit.storage.test_erasure import test_every_table_and_every_sealed_or_indexed_column_has_its_place  # noqa: F401 (looked for here)
 
 REASON = {"reason": "账号注销，协议终止"}
 DAY = 86_400
