@@ -54,14 +54,18 @@ class NoticeAudit:
         entries = self._log.read(refs)
         links: list[tuple[str, str]] = []
         references: dict[tuple[bytes, str], set[tuple[str, int]]] = {}
+        cures: dict[str, str] = {}
         for row in notices:
             one = _Notice(row, mine[row.id], contents.get(row.content_id), entries, keys.get(row.subject_id), self._world, self._findings)
             one.judge(instant.from_micros(self._tx.now))
             self._seen.names("document wanted", one.documents)
             links += one.links
             references |= one.references
+            if one.cure_id is not None:
+                cures[one.cure_id] = row.id
         self._links(links)
         self._references(references)
+        self._cures(cures)
 
     def _links(self, expected: Sequence[tuple[str, str]]) -> None:
         wanted = {fingerprint(self._world.vault.token("link", f"{notice_id}.{channel}").encode()): (notice_id, channel)
@@ -81,6 +85,14 @@ class NoticeAudit:
                 self._findings.add(f"The row by which a provider's reference finds notice {place[1]} is missing or was changed.")
 
 
+    def _cures(self, expected: Mapping[str, str]) -> None:
+        """A cure names the notice that tells of it; what else it says is compared with its recipient's entries."""
+        found = {row.id: row.notice_id for row in self._tx.rows(t.cure, "id", list(expected))}
+        for cure_id, notice_id in expected.items():
+            if found.get(cure_id) != notice_id:
+                self._findings.add(f"The cure row {cure_id}, which notice {notice_id} tells of, is missing or names another notice.")
+
+
 class _Notice:
     """One notice with its rows and their entries."""
 
@@ -90,6 +102,7 @@ class _Notice:
         self._entries, self._findings = entries, findings
         self._named: dict[int, Entry] = {}  # by position
         self.documents: list[str] = []
+        self.cure_id: str | None = None
         self.links: list[tuple[str, str]] = []
         self.references: dict[tuple[bytes, str], set[tuple[str, int]]] = {}
 
@@ -103,6 +116,7 @@ class _Notice:
         if accepted is None:
             return
         opened.keep(accepted, self.key, self.row.sealed, f"notice:{self.row.id}")
+        self.cure_id = accepted.get("cure_id")
         shared = self._content(accepted, opened)
         for one in self.rows.get("attempt", ()):
             entry = self._same("attempt", t.attempt, one, "attempt.intended", "attempt.answered")

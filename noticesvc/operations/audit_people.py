@@ -155,6 +155,6 @@ def _cure_follows(row: Any, mine: Sequence[Entry]) -> bool:
     """Whether a cure is as its last entry left it; which notice tells of an open one stands in that notice's acceptance."""
     closed = [entry for entry in mine if entry.type in ("cure.ended", "cure.lapsed") and entry["cure_id"] == row.id]
     if not closed:
-        return (row.state, row.reason) == ("open", None)
+        return (row.state, row.reason) == ("open", None) and row.notice_id is not None
     return len(closed) == 1 and (row.state, row.reason, row.notice_id) == (
         closed[0].type.removeprefix("cure."), closed[0]["reason"], closed[0]["cure_notice_id"])

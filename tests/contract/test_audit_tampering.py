@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from noticesvc.domain import instant
 from noticesvc.ledger import key as keys_
 from noticesvc.ledger import note
-from noticesvc.operations import anchoring, anonymising, certificates, consents, documents, recipients
+from noticesvc.operations import anchoring, anonymising, certificates, consents, cures, documents, recipients
 from noticesvc.operations.audit import audit_database
 from noticesvc.operations.audit_columns import LEFT_OUT, TABLES_LEFT_OUT
 from noticesvc.proof import timestamps
@@ -76,6 +76,7 @@ async def everything(desk):
             f"20260921-{reference}", notice_id, "full", "both", 1, "a" * 64, "b" * 64, personal=True, pdf=b"%PDF-1.7 a certificate"))
     await desk.notice(category="judicial", channels=("in_site",), case={"court": "法院", "case_number": "(2026)京01民初1号",
                                                                        "stage": "first_instance", "document_type": "summons"})
+    await cured(desk)
     await anchored(desk)
     await desk.write(recipients.put_account, "u-1002", "void")
     await desk.write(anonymising.hold, None, "u-1002", "诉讼中")
@@ -83,6 +84,21 @@ async def everything(desk):
     await desk.write(anonymising.anonymise, None, "u-1003", "本人要求")
     await desk.sequence()
     await desk.write(consents.put_preferences, "u-1001", [])
+
+
+async def cured(desk):
+    """Whose mailbox died is told of it by SMS; one such cure stays open, the other ends with a new address."""
+    while found := await desk.house.database.read(cures.due, 10):
+        for one in found:
+            await desk.write(cures.look, one)
+    desk.house.clock.move(1)
+    await desk.recipient("u-1002", *(proofs.Wanted(channel=channel, address=address, confirmation="confirmed") for channel, address in (
+        ("sms", "+8613900139002"), ("email", "new@example.cn"))))
+    while found := await desk.house.database.read(cures.due, 10):
+        for one in found:
+            await desk.write(cures.look, one)
+    states = {row.state for row in await desk.house.rows(t.cure)}
+    assert states == {"open", "ended"}, states
 
 
 async def anchored(desk):
