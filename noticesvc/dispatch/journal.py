@@ -40,7 +40,17 @@ class Journal:
         fresh.rename(self.path)
         self._open: set[str] = set()  # references begun and not yet committed
         self._size = 0
+        self._failed = False
         self._write(f"W {worker}\n")
+
+    def ready(self) -> bool:
+        """Whether a call's start could be written now; after a failure that is tried with a line that says nothing."""
+        if self._failed:
+            try:
+                self._write("-\n")
+            except OSError:
+                return False
+        return True
 
     def start(self, reference: str, micros: int) -> None:
         """Write that a call begins. OSError if it cannot be written: then the call must not begin."""
@@ -71,11 +81,13 @@ class Journal:
 
     def _write(self, line: str) -> None:
         data = line.encode()
+        self._failed = True
         if (written := os.write(self._fd, data)) != len(data):
             if written > 0:
                 os.ftruncate(self._fd, self._size)  # half a line would spoil the next one
             raise OSError("short write")
         self._size += len(data)
+        self._failed = False
 
 
 @dataclass(slots=True)

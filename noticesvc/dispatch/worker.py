@@ -171,8 +171,8 @@ class Worker:
 
     async def _start(self, room: int) -> float:
         """Seal and call as many claims as there is room for; answers how long to wait when only rates or breakers forbid more."""
-        if self._journal is None:
-            return POLL_S
+        if self._stopping or self._journal is None or not self._journal.ready():
+            return POLL_S  # without a journal no call begins, so no attempt's number is used up either
         starts, chosen, wait = await self._hands.choose(room)
         if not starts:
             return wait or POLL_S
