@@ -1,4 +1,4 @@
-"""Whether a mail that came back may be believed of an attempt (document 3, Authenticity). Pure.
+"""Whether a mail that came back may be believed of an attempt (docs/legal-model.md). Pure.
 
 Called when receipts are recorded. A provider says how a mail vouches for itself; only here is it known whom the attempt
 wrote to, and a proof of origin counts for that recipient alone:

@@ -126,18 +126,24 @@ def _close(tx: Tx, cure_id: str, state: str, reason: str) -> None:
 
 
 def _tell(unit: Unit, contact: Mapping[Any, Any], others: Collection[str], cure_id: str) -> str:
-    """Accept the cure notice; its id. A letter takes people, so it goes by post only where nothing quicker works."""
+    """Accept the cure notice; its id. A letter takes people, so it goes by post only where nothing quicker works.
+
+    Where the only other contact is a number and our SMS providers send nothing but texts that their vendors approved, the notice
+    stands in the inbox alone: the number works, so nothing lapses, and no deadline runs before somebody is told independently.
+    """
     subject_id, world = contact["subject_id"], unit.world
     key = unit.key(subject_id)
     assert key is not None  # noqa: S101 (of an agreement that is over nothing begins)
     address = unpack(key.open(contact["sealed"], f"contact:{contact['id']}"))["address"].value.decode()
     said = rendering.texts(world.issuer, contact["channel"], mask(contact["channel"], address), unit.recipients[subject_id].locale)
-    quick = [channel for channel in ("sms", "email") if channel in others]
+    quick = [channel for channel in ("sms", "email") if channel in others and (channel != "sms" or world.can_send_sms(None))]
+    further = quick or [channel for channel in others if channel == "postal"]
+    sms: dict[str, Any] = {"sms": said.sms, "sms_carries": "full"} if "sms" in further else {}
     recipient_id = events.recipient_id(unit, subject_id)
     assert recipient_id is not None  # noqa: S101 (as above)
     outcome, = accept.accept(unit.tx, world, [(SYSTEM, NoticeRequest(
-        recipient_id=recipient_id, category=cure.CATEGORY, channels=("in_site", *(quick or ["postal"])),
-        subject=said.subject, body=said.body, sms=said.sms, sms_carries="full", ground="五.2②", cure_id=cure_id))])
+        recipient_id=recipient_id, category=cure.CATEGORY, channels=("in_site", *further),
+        subject=said.subject, body=said.body, **sms, ground="五.2②", cure_id=cure_id))])
     if not isinstance(outcome, accept.Accepted):
         raise outcome
     return outcome.id

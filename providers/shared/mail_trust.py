@@ -1,4 +1,4 @@
-"""Who wrote a mail that came back, as far as that can be proved (document 3, Authenticity).
+"""Who wrote a mail that came back, as far as that can be proved (docs/legal-model.md).
 
 Called by the providers that take in mail. Whether what is proved here is enough for the attempt that the mail speaks of is
 decided where its recipient is known (noticesvc.domain.mail_trust). Three proofs, the first that holds:

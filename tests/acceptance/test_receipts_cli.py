@@ -37,7 +37,7 @@ def parse(kind, *files):
 
 
 def test_a_bounce_is_one_line(tmp_path):
-    """The members that document 3 names, read without an installation."""
+    """The members that are promised, read without an installation."""
     file = tmp_path / "bounce.eml"
     file.write_bytes(BOUNCE)
     done, lines = parse("smtp", file)

@@ -320,3 +320,21 @@ async def test_a_bundle_without_what_closed_a_cure_fails(desk):
     bundle["openings"] = [one | {"entry": one["entry"] - (one["entry"] > gone)} for one in bundle["openings"]]
     failures = verify(proofs.data(bundle), [SIGNER.verifier]).failures
     assert any("without a gap" in one for one in failures), failures
+
+
+async def test_where_vendors_send_approved_texts_alone_a_number_is_not_written_to(desk):
+    """The mailbox is dead and the number works, but no vendor takes our text: the inbox has the notice, and nothing ever lapses."""
+    desk.house.world = replace(desk.house.world, sms_templates=frozenset())
+    await desk.recipient("u-1001", SMS, MAIL)
+    notice_id = await desk.notice(channels=("email",))
+    await desk.dispatch({"email"})
+    desk.house.clock.move(1)
+    await desk.answer(notice_id, "email", "failed_permanent", code="5.1.1")
+    await run(desk)
+    row, = await desk.house.rows(t.cure)
+    assert [one.channel for one in await desk.house.rows(t.delivery) if one.notice_id == row.notice_id] == ["in_site"]
+    await desk.deliver_in_site()
+    desk.house.clock.move(30 * DAY)
+    await run(desk)
+    assert await states(desk) == [("open", None)]
+    assert await entries(desk) == [("cure.begun", None)]

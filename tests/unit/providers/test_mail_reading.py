@@ -84,7 +84,7 @@ def test_only_displayed_is_access(disposition, kind):
     ("something went wrong", "rejected", "5.0.0"),
 ])
 def test_a_bounce_in_words_means_what_they_say(reason, kind, code):
-    """Only a missing mailbox is permanent; full, closed and policy are not (document 3: they do not say that nobody is there)."""
+    """Only a missing mailbox is permanent; full, closed and policy are not (RFC 3463: they do not say that nobody is there)."""
     raw = mail(f"I could not deliver your message.\r\n\r\n<li@example.cn>:\r\n{reason}\r\n\r\n--- Below this line is a copy\r\n",
                From="Mail Delivery System <MAILER-DAEMON@mx.example.cn>", Subject="Undeliverable: Notice", Return_Path="<>",
                In_Reply_To=None)
