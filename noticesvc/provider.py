@@ -197,7 +197,8 @@ class Callback:
 
     Our tokens are checked before a provider sees it: `reference` is set only if the address carried the valid token that we
     made for that attempt, `ours` if it carried a valid token at all: the attempt's, or the one of the address that
-    `noticesvc providers` prints for registering with a vendor. `url` is the whole address as the outside called it, for
+    `noticesvc providers` prints for registering with a vendor. The token of an attempt vouches for receipts with its `reference`
+    alone; the service removes `hmac-token` from others. `url` is the whole address as the outside called it, for
     vendors that sign it.
     """
 

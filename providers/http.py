@@ -168,7 +168,9 @@ class Http:
         found = self._reports(callback.body, by, callback.reference)
         if found is None:
             return CallbackAnswer(400, b"This is no report.\n")
-        return CallbackAnswer(401 if by is None else 200, b"" if by is None else self._settings.report_answer.encode(), receipts=found)
+        if by is None or (found and all(receipt.authenticated_by is None for receipt in found)):
+            return CallbackAnswer(401, receipts=found)
+        return CallbackAnswer(200, self._settings.report_answer.encode(), receipts=found)
 
     def parse_receipt(self, raw: bytes, media_type: str) -> Sequence[Receipt]:
         """Read a pushed body; not authenticated here."""
@@ -187,11 +189,16 @@ class Http:
         if found is None:
             return None
         told = [pair for pair in found if _at(pair[0], self._settings.status_path) is not None]
-        return [self._receipt(report, raw, by, reference) for report, raw in told] or ([] if path else None)
+        alone = len(told) == 1  # then it speaks of the attempt whose address was called
+        return [self._receipt(report, raw, by, reference, alone=alone) for report, raw in told] or ([] if path else None)
 
-    def _receipt(self, report: Mapping[str, Any], raw: bytes, by: str | None, reference: str | None) -> Receipt:
+    def _receipt(self, report: Mapping[str, Any], raw: bytes, by: str | None, bound: str | None, *, alone: bool) -> Receipt:
         settings = self._settings
         code, ours = word(_at(report, settings.status_path)), word(_at(report, settings.report_reference_path))
+        named = ours if ours is not None and _REFERENCE.fullmatch(ours) else None
+        reference = bound or named if alone else named
+        if by == "hmac-token" and bound not in {None, reference}:
+            by = None  # the token of one attempt vouches for no other
         kind = settings.statuses.get(code or "", "unmapped")
         at = _at(report, settings.report_time_path)
         end = kind in _STRIKES
@@ -199,7 +206,7 @@ class Http:
         if isinstance(at, str):
             claimed = in_zone(at, settings.zone, end_of_second=end) or (at if re.search(r"[Tt].*([Zz]|[+-]\d\d:\d\d)$", at) else None)
         return Receipt(
-            kind, reference=reference or (ours if ours is not None and _REFERENCE.fullmatch(ours) else None),
+            kind, reference=reference,
             provider_reference=word(_at(report, settings.report_id_path)), recipient=word(_at(report, settings.report_to_path), 40),
             code=code, claimed_time_raw=word(at, 60), claimed_at=claimed, authenticated_by=by, raw=raw)
 

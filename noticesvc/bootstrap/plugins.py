@@ -32,6 +32,8 @@ def provider_class(kind: str, where: str = "--provider") -> type[Provider]:
     except Exception as error:  # a plug-in may fail in any way; the operator must learn which one
         name = type(error).__name__
         raise ConfigurationError(f"{where}: the provider {kind} cannot be loaded ({name}); install what it needs.") from error
+    if getattr(found, "kind", None) != kind:
+        raise ConfigurationError(f"{where}: the class installed as {kind} has another kind; name its entry point as its kind.")
     return found
 
 

@@ -1,6 +1,6 @@
 """`noticesvc receipts parse`: what a provider's parser finds in raw bytes, without an installation and without network."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +30,7 @@ def parse(kind: str, files: tuple[Path, ...]) -> None:
     import json
     import sys
 
-    from noticesvc.bootstrap.plugins import provider_class
-
-    provider = provider_class(kind)
+    provider = _bare(kind)
     for file in files:
         stream = sys.stdin.buffer if str(file) == "-" else file.open("rb")
         with stream:
@@ -41,16 +39,14 @@ def parse(kind: str, files: tuple[Path, ...]) -> None:
         click.echo(json.dumps({"file": str(file), "receipts": found}))
 
 
-def _read(kind: "type[Provider]", raw: bytes) -> "tuple[Receipt, ...]":
+def _read(provider: "Provider", raw: bytes) -> "tuple[Receipt, ...]":
     """Read as the service would: as bytes that came back, else as the body or query of a callback; the first that says something."""
     from noticesvc.provider import Callback
 
     try:
-        provider: Provider | None = next(_bare(kind), None)
-        if provider is None:
-            return ()
-        found = tuple(provider.parse_receipt(raw, "message/rfc822" if "email" in kind.channels else "application/octet-stream"))
-        if found or "email" in kind.channels:
+        mail = "email" in provider.channels
+        found = tuple(provider.parse_receipt(raw, "message/rfc822" if mail else "application/octet-stream"))
+        if found or mail:
             return found
         for method, query, body in (("POST", {}, raw), ("GET", _members(raw), b"")):
             found = tuple(provider.parse_callback(Callback(method, query, {"content-type": _guess(raw)}, body, "x.sms.1")).receipts)
@@ -61,18 +57,29 @@ def _read(kind: "type[Provider]", raw: bytes) -> "tuple[Receipt, ...]":
     return ()
 
 
-def _bare(kind: "type[Provider]") -> "Iterator[Provider]":
-    """Yield a provider with no more settings than it takes to parse, if one can be made."""
-    from pydantic import ValidationError
-
+def _bare(kind: str) -> "Provider":
+    """Make a provider with no more settings than it takes to parse. Raises ConfigurationError if none can be made."""
+    from noticesvc.bootstrap.plugins import configure, provider_class
+    from noticesvc.config import ProviderSettings
     from noticesvc.errors import ConfigurationError
 
-    fields = kind.Settings.model_fields
-    wanted: dict[str, Any] = {name: "x@x.example" if "address" in name else "x" for name, field in fields.items() if field.is_required()}
+    found = provider_class(kind)
+    wanted: dict[str, Any] = {name: _stand_in(name) for name, field in found.Settings.model_fields.items() if field.is_required()}
+    common: dict[str, Any] = {"kind": kind, "channel": min(found.channels), "timeout_s": 1.0}
     try:
-        yield kind.configure("parse", min(kind.channels), 1.0, kind.Settings.model_validate(wanted))
-    except (ValidationError, ConfigurationError):
-        return
+        return configure({"parse": ProviderSettings.model_validate(wanted | common)})["parse"]
+    except ConfigurationError as error:
+        raise ConfigurationError(f"A provider of kind {kind} cannot be made from the defaults of its settings: {error}") from None
+    except Exception as error:  # a plug-in may fail in any way; the operator must learn which one
+        raise ConfigurationError(f"A provider of kind {kind} cannot be made from the defaults of its settings "
+                                 f"({type(error).__name__}); report it to who wrote it.") from error
+
+
+def _stand_in(name: str) -> str:
+    """What stands for a setting without a default; nothing is ever sent there."""
+    if "url" in name or "endpoint" in name:
+        return "https://x.example/"
+    return "x@x.example" if "address" in name else "x"
 
 
 def _members(raw: bytes) -> Mapping[str, str]:

@@ -20,6 +20,8 @@ from noticesvc.provider import OutcomeUnknown, ProviderUnavailable, Rejected
 
 LONGEST_ANSWER = 1 << 20
 _KEPT_S = 10.0
+_HEADER = re.compile(r"[!#-'*+.^_`|~0-9A-Za-z-]+")
+_PRINTABLE = re.compile(r"[ -~]*")
 _NUMBER = re.compile(r"\+[1-9][0-9]{5,18}")
 
 
@@ -69,12 +71,12 @@ class HttpCalls:
         """One exchange. Raises ProviderUnavailable without a connection, OutcomeUnknown once anything may have been taken."""
         if self._client is None:
             raise ProviderUnavailable("This provider is not open; it is tried again.")
+        request = _request(self._client, method, url, {"accept-encoding": "identity", **headers}, content)
         try:
             async with asyncio.timeout(self._timeout_s):
-                request = self._client.build_request(method, url, headers={"accept-encoding": "identity", **headers}, content=content)
                 answer = await self._client.send(request, stream=True)
                 try:
-                    return Reply(answer.status_code, await _bounded(answer), answer.headers.get("content-type", "")[:100])
+                    reply = Reply(answer.status_code, await _bounded(answer), answer.headers.get("content-type", "")[:100])
                 finally:
                     await answer.aclose()
         # from None: their texts may hold headers, and so credentials
@@ -86,15 +88,30 @@ class HttpCalls:
             raise OutcomeUnknown("The gateway did not answer in time.", code="timeout") from None
         except (aiohttp.ClientError, OSError, ValueError):
             raise OutcomeUnknown("The gateway broke off or did not answer in HTTP.", code="broken") from None
+        if len(reply.body) > LONGEST_ANSWER:  # what was cut off may have said the opposite
+            raise OutcomeUnknown("The gateway's answer is over 1 MiB and was cut.", code="too-long",
+                                 raw=reply.body[:LONGEST_ANSWER], media_type=reply.media_type)
+        return reply
+
+
+def _request(client: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], content: bytes) -> httpx.Request:
+    """The request, which nobody has seen yet. Raises ProviderUnavailable for one that cannot be written."""
+    if not all(_HEADER.fullmatch(name) and _PRINTABLE.fullmatch(value) for name, value in headers.items()):
+        raise ProviderUnavailable("A header of the request is not printable ASCII; correct the provider's settings.", code="header")
+    try:
+        return client.build_request(method, url, headers=headers, content=content)
+    except (httpx.InvalidURL, ValueError):
+        raise ProviderUnavailable("The gateway's address cannot be called; correct the provider's settings.", code="address") from None
 
 
 async def _bounded(answer: httpx.Response) -> bytes:
+    """The body, or so much of it that it is seen to be too long."""
     body = bytearray()
     async for chunk in answer.aiter_raw():
         body += chunk
         if len(body) > LONGEST_ANSWER:
             break
-    return bytes(body[:LONGEST_ANSWER])
+    return bytes(body[: LONGEST_ANSWER + 1])
 
 
 def require_number(to: str) -> str:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 SHANGHAI = "Asia/Shanghai"
-_FORMS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S.%f")
+_FORMS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S.%f")
 
 
 def zone_fault(name: str) -> str:
@@ -16,14 +16,16 @@ def zone_fault(name: str) -> str:
     return ""
 
 
-def in_zone(text: str | None, zone: str, *, end_of_second: bool) -> str | None:
-    """A vendor's local time as RFC 3339 in UTC; null for what is no time.
+def in_zone(text: object, zone: str, *, end_of_second: bool) -> str | None:
+    """A vendor's local time without an offset as RFC 3339 in UTC; null for what is no such time.
 
     Claims have whole seconds: a striking one claims the end of its second, so that it follows a submission within it.
     """
+    if not isinstance(text, str):
+        return None
     for form in _FORMS:
         try:
-            at = datetime.strptime(text or "", form).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+            at = datetime.strptime(text, form).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
         except (ValueError, OverflowError):
             continue
         whole = end_of_second and at.microsecond == 0
@@ -31,8 +33,8 @@ def in_zone(text: str | None, zone: str, *, end_of_second: bool) -> str | None:
     return None
 
 
-def from_unix(seconds: int, *, end_of_second: bool) -> str | None:
-    """Unix time as RFC 3339; null for what cannot be one."""
-    if not 0 < seconds < 10_000_000_000:
+def from_unix(seconds: object, *, end_of_second: bool) -> str | None:
+    """Unix time, a number, as RFC 3339 in whole seconds; null for what cannot be one."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 10_000_000_000:
         return None
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + ("999Z" if end_of_second else "000Z")

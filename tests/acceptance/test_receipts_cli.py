@@ -29,9 +29,9 @@ Diagnostic-Code: smtp; 550 5.1.1 No such user
 """
 
 
-def parse(kind, *files):
+def parse(kind, *files, **environment):
     done = subprocess.run([PROGRAM, "receipts", "parse", "--provider", kind, *map(os.fspath, files)],
-                          capture_output=True, text=True, check=False, env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"})
+                          capture_output=True, text=True, check=False, env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"} | environment)
     assert "Traceback" not in done.stderr
     return done, [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -47,7 +47,7 @@ def test_a_bounce_is_one_line(tmp_path):
         "claimed_time_raw": "Sun, 22 Nov 2026 10:48:38 +0000", "code": "5.1.1", "text": "550 5.1.1 No such user"}]}]
 
 
-@pytest.mark.parametrize("kind", ["smtp", "kannel", "sandbox"])
+@pytest.mark.parametrize("kind", ["smtp", "mx", "kannel", "sandbox", "http", "aliyun", "tencent", "twilio"])
 def test_any_bytes_are_answered(tmp_path, kind):
     """Empty, random, cut, huge and deeply nested files are each one line, and the exit status is 0."""
     luck = random.Random(20261122)
@@ -67,6 +67,37 @@ def test_a_form_and_a_query_of_a_callback_are_read(tmp_path):
     file.write_bytes(b"status=1&time=1764000000\n")
     _, lines = parse("kannel", file)
     assert [(one["kind"], one["claimed_time_raw"]) for one in lines[0]["receipts"]] == [("arrived", "1764000000")]
+
+
+def test_a_kind_that_its_defaults_do_not_make_is_an_error(tmp_path):
+    """One sentence that names the setting, exit status 1, and no list that looks as if nothing had been found."""
+    (tmp_path / "picky.py").write_text("""\
+from pydantic import BaseModel
+from noticesvc.provider import ConfigurationError
+
+class Picky:
+    kind, channels = "picky", frozenset({"sms"})
+    class Settings(BaseModel):
+        code: str
+    @classmethod
+    def configure(cls, name, channel, timeout_s, settings):
+        raise ConfigurationError(f"providers.{name}.code: write seven digits.")
+
+class Broken(Picky):
+    kind = "broken"
+    @classmethod
+    def configure(cls, name, channel, timeout_s, settings):
+        raise ZeroDivisionError
+""")
+    about = tmp_path / "picky-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: picky\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[noticesvc.providers]\npicky = picky:Picky\nbroken = picky:Broken\nother = picky:Picky\n")
+    for kind, said in (("picky", "providers.parse.code: write seven digits."), ("broken", "ZeroDivisionError"),
+                       ("other", "has another kind")):
+        done, lines = parse(kind, about / "METADATA", PYTHONPATH=str(tmp_path))
+        assert (done.returncode, lines) == (1, [])
+        assert said in done.stderr
 
 
 def test_an_unknown_kind_names_those_there_are(tmp_path):

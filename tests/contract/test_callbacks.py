@@ -5,6 +5,7 @@ import pytest
 from noticesvc.dispatch.housekeeping import Housekeeping
 from noticesvc.operations import record
 from noticesvc.operations.record import Answer, Schedule
+from noticesvc.provider import CallbackAnswer, Receipt
 from noticesvc.storage import tables as t
 from providers.kannel import Kannel, KannelSettings
 from tests.support.installation import installed
@@ -78,6 +79,27 @@ async def test_a_report_without_our_token_is_kept_and_does_nothing(here):
     await interpreted(here)
     assert await read(here, notice_id) == before
     assert [(row.state, row.due_at) for row in await here.rows(t.receipt)] == [("refused", None)] * 4
+
+
+class Credulous(Kannel):
+    """A provider that believes whatever its body says, whichever token of ours the address carried."""
+
+    def parse_callback(self, callback):
+        """Read a body that is nothing but the reference of an attempt."""
+        told = Receipt(kind="arrived", reference=callback.body.decode(), authenticated_by="hmac-token" if callback.ours else None)
+        return CallbackAnswer(200, receipts=[told])
+
+
+async def test_the_token_of_one_attempt_vouches_for_no_other(here):
+    """Even through a provider that does not look: a report named by the token counts, one about another attempt does not."""
+    here.house.providers["gate"] = Credulous.configure("gate", "sms", 20, KannelSettings())
+    notice_id, reference = await submitted(here)
+    other = "01a0c450-6fe8-7000-8001-e055710184c8.sms.1"
+    for address in (other, reference):
+        query = {"reference": address, "token": here.world.vault.token("callback", address)}
+        assert (await here.http.post(PATH, params=query, content=reference.encode())).status_code == 200
+        await interpreted(here)
+        assert ((await read(here, notice_id))["state"] == "served") is (address == reference)
 
 
 async def test_a_report_by_post_is_read_from_its_body(here):

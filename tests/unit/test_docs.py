@@ -13,7 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from noticesvc.provider import Callback, Message, OutcomeUnknown, PermanentFailure, Provider, TemporaryFailure
+from noticesvc.provider import (
+    Callback,
+    ConfigurationError,
+    Message,
+    OutcomeUnknown,
+    PermanentFailure,
+    Provider,
+    ProviderUnavailable,
+    Rejected,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "docs" / "adding-a-provider.md"
@@ -82,6 +91,19 @@ MESSAGE = Message(
 )
 
 
+@pytest.mark.parametrize(("settings", "named"), [
+    ({"url": "ftp://x/", "key": "k"}, "url"), ({"key": "schlüssel"}, "key"), ({"key": ""}, "key")])
+def test_the_worked_provider_refuses_what_cannot_be_used(example, settings, named):
+    """The sentence names the setting."""
+    with pytest.raises(ConfigurationError, match=rf"providers\.gate\.{named}: "):
+        example.configure("gate", "sms", 5.0, example.Settings(**settings))
+
+
+def test_what_a_plug_in_imports_is_typed():
+    """The package says to type checkers outside that it has types."""
+    assert (ROOT / "noticesvc" / "py.typed").is_file()
+
+
 def test_the_worked_provider_is_one(example):
     """The guide's class has all that the protocol asks for."""
     assert isinstance(configured(example), Provider)
@@ -90,12 +112,13 @@ def test_the_worked_provider_is_one(example):
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
-        (503, b"", TemporaryFailure), (410, b"", PermanentFailure), (500, b"", OutcomeUnknown),
-        (200, b"<html>", OutcomeUnknown), (200, b"[]", OutcomeUnknown),
+        (429, b"", ProviderUnavailable), (401, b"", ProviderUnavailable), (410, b"", PermanentFailure), (422, b"", Rejected),
+        (500, b"", OutcomeUnknown), (503, b"", OutcomeUnknown), (302, b"", OutcomeUnknown), (202, b'{"id": 7}', OutcomeUnknown),
+        (404, b"", OutcomeUnknown), (200, b"<html>", OutcomeUnknown), (200, b"[]", OutcomeUnknown),
     ],
 )
 async def test_the_worked_provider_says_how_certain_a_failure_is(example, gateway, status, body, error):
-    """Busy, no such number, broken and unreadable answers become the exceptions that the guide's table names."""
+    """Throttled, no such number, refused, broken and unreadable answers become the exceptions that the guide's table names."""
     gateway.answers.append((status, body))
     provider = configured(example, f"http://127.0.0.1:{gateway.server_port}/")
     await provider.open(None)
@@ -113,7 +136,7 @@ async def test_the_worked_provider_hands_over(example, gateway):
     submission = await provider.submit(MESSAGE)
     await provider.close()
     assert (submission.outcome, submission.provider_reference, submission.raw) == ("submitted", "77", b'{"id": 77}')
-    assert gateway.taken == [{"to": "+8613800138000", "text": "您好", "ref": "r1", "report": None}]
+    assert gateway.taken == [{"to": "+8613800138000", "text": "您好", "ref": "r1"}]
 
 
 def signed(body: bytes) -> Callback:
@@ -122,12 +145,14 @@ def signed(body: bytes) -> Callback:
 
 
 def test_the_worked_provider_reads_a_signed_report(example):
-    """A signed report becomes one authenticated receipt; their naive time is read as Asia/Shanghai."""
+    """A signed report becomes one authenticated receipt; their naive time is read as Asia/Shanghai. Unsigned it is 401, and read."""
     body = b'{"status": "NOEXIST", "ref": "r1", "at": "2026-03-01T09:30:00"}'
     (receipt,) = configured(example).parse_callback(signed(body)).receipts
     assert (receipt.kind, receipt.reference, receipt.code) == ("failed_permanent", "r1", "NOEXIST")
-    assert (receipt.claimed_time_raw, receipt.claimed_at) == ("2026-03-01T09:30:00", "2026-03-01T09:30:00+08:00")
+    assert (receipt.claimed_time_raw, receipt.claimed_at) == ("2026-03-01T09:30:00", "2026-03-01T01:30:00.999Z")
     assert receipt.authenticated_by == "hmac-sha256"
+    unsigned = configured(example).parse_callback(Callback("POST", {}, {}, body))
+    assert (unsigned.status, [(r.kind, r.authenticated_by) for r in unsigned.receipts]) == (401, [("failed_permanent", None)])
 
 
 @given(body=st.binary(max_size=200), signature=st.text(max_size=80))

@@ -193,7 +193,7 @@ def test_the_picture_of_the_house_is_true(readme):
     files = [path.relative_to(ROOT).parts for path in tracked_files()]
     rooms = {
         f"{parts[1]}/" if len(parts) > 2 else parts[1]
-        for parts in files if parts[0] == "noticesvc" and len(parts) > 1 and parts[1] != "__init__.py"
+        for parts in files if parts[0] == "noticesvc" and len(parts) > 1 and parts[1] not in {"__init__.py", "py.typed"}
     }
     tops = {f"{parts[0]}/" for parts in files if len(parts) > 1 and not parts[0].startswith(".")}
     assert rooms - drawn == set(), "rooms that the picture lacks"

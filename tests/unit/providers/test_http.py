@@ -72,6 +72,23 @@ def test_the_attempt_of_the_address_is_the_one_it_speaks_of():
     assert [r.reference for r in answer.receipts] == ["0199-e.2"]
 
 
+def test_the_token_of_one_attempt_vouches_for_no_other_of_a_batch():
+    """Only the report that names the attempt of the address counts; where none does, 401. A signature vouches for all."""
+    body = json.dumps([REPORT | {"reference": "0199-e.2"}, REPORT, {"status": "DELIVRD", "id": "m-2"}]).encode()
+
+    def told(gate, **callback):
+        answer = gate.parse_callback(Callback("POST", {}, callback.pop("headers", {}), body, ours=True, **callback))
+        return answer.status, [(r.reference, r.authenticated_by) for r in answer.receipts]
+
+    named = ["0199-e.2", "0199-d.1", None]
+    assert told(provider(), reference="0199-e.2") == (200, list(zip(named, ["hmac-token", None, None], strict=True)))
+    assert told(provider(), reference="0199-f.3") == (401, [(one, None) for one in named])
+    assert told(provider()) == (200, [(one, "hmac-token") for one in named])
+    sign = {"x-s": hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()}
+    signing = provider(signature_header="X-S", signature_key=SECRET)
+    assert told(signing, headers=sign, reference="0199-e.2") == (200, [(one, "hmac-sha256") for one in named])
+
+
 async def test_it_is_asked_where_an_address_is_configured():
     """By their id or our reference; not at all without what stands in the address."""
     peer = PEERS["http"]()
