@@ -40,7 +40,7 @@ async def test_a_proof_is_served_once_its_checkpoint_is_signed(desk):
             (f"notices/{notice_id}/proof", {}, {}, 422), (f"notices/{notice_id}/proof", {"reason": ""}, {}, 422),
             (f"notices/{notice_id}/proof", {"reason": "a\nb"}, {}, 422), (f"notices/{notice_id}/proof", {"reason": "a" * 501}, {}, 422),
             (f"notices/{notice_id}/proof", {"reason": "a", "extra": "b"}, {}, 422),
-            (f"notices/{notice_id}/proof", {"reason": "a"}, {"Accept": "application/pdf"}, 406),
+            (f"notices/{notice_id}/proof", {"reason": "a"}, {"Accept": "image/png"}, 406),
             (f"notices/{notice_id}/proof", {"reason": "a"}, {"Authorization": "Bearer x"}, 401),
             ("notices/x/proof", {"reason": "a"}, {}, 404), ("recipients/nobody/contacts/proof", {"reason": "a"}, {}, 404),
             (f"notices/{desk.owner}/proof", {"reason": "a"}, {}, 404),
