@@ -9,7 +9,8 @@ import pytest
 
 from tests.fakes import sms_gateway
 from tests.fakes.smtp_server import HANG
-from tests.support.process import delivered, message_ids, outcomes, running, state, until
+from tests.support.process import delivered, message_ids, outcomes, running, state
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.kill, pytest.mark.slow]
 DIE = "from bench.crash import sabotage; sabotage.die({!r}, after={!r})"

@@ -10,7 +10,7 @@ from bench.crash.clients import Clients
 from bench.crash.lines import Lines
 from bench.crash.service import Service, free_port
 from tests.fakes.receiver import Receiver
-from tests.support.process import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 DEAD, ALIVE = "+8613800138002", "+8613800138009"

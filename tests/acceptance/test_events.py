@@ -3,7 +3,8 @@
 import pytest
 
 from tests.fakes.receiver import Receiver
-from tests.support.process import running, until
+from tests.support.process import running
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.kill, pytest.mark.slow]
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"

@@ -4,7 +4,8 @@ import pytest
 
 from tests.fakes import sms_gateway
 from tests.fakes.sms_gateway import Answer, SmsGateway
-from tests.support.process import outcomes, running, until
+from tests.support.process import outcomes, running
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.kill, pytest.mark.slow]
 

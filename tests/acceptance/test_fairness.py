@@ -7,7 +7,8 @@ import pytest
 
 from noticesvc.dispatch.slots import for_bulk, sure
 from tests.fakes import sms_gateway, smtp_server
-from tests.support.process import delivered, outcomes, running, state, until
+from tests.support.process import delivered, outcomes, running, state
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.kill, pytest.mark.slow]
 PATIENT = {"lease_s": 240, "stop_grace_s": 110}  # with a time-out of 100 s whatever hangs hangs for the whole test

@@ -2,15 +2,14 @@
 
 import json
 import subprocess
-import time
 
 import pytest
 
+from noticesvc.errors import NoteError
 from noticesvc.ledger import checkpoint
 from noticesvc.ledger.key import Verifier
 from tests.acceptance.test_running import Installed, refused
-
-PATIENCE_S = 30
+from tests.support.waiting import seen
 
 
 @pytest.fixture
@@ -41,21 +40,22 @@ def posted(house):
 
 
 def proof(house, notice_id):
-    answer = house.get(f"/v1/notices/{notice_id}/proof?reason=test", house.secret)
+    """The proof, which is answered with 503 while the checkpoint that covers it is not signed yet."""
+    path = f"/v1/notices/{notice_id}/proof?reason=test"
+    answer = seen(lambda: house.get(path, house.secret), lambda answer: answer.status_code != 503)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def signed_by(house, vkey):
-    """Wait until the served checkpoint is signed by this key."""
-    ends = time.monotonic() + PATIENCE_S
-    while True:
+def signed_by(house, vkey, above=-1):
+    """The served checkpoint, once this key signed one of more than `above` entries."""
+    def look():
         text = house.get("/v1/ledger/checkpoint").text
         try:
-            return checkpoint.verify(text, [Verifier.parse(vkey)]).checkpoint
-        except Exception:
-            assert time.monotonic() < ends, text
-            time.sleep(0.05)
+            return checkpoint.verify(text, [Verifier.parse(vkey)]).checkpoint, text
+        except NoteError:
+            return None, text
+    return seen(look, lambda found: found[0] is not None and found[0].size > above)[0]
 
 
 def test_the_ledger_key_is_rotated_and_the_old_one_still_verifies(house, tmp_path):

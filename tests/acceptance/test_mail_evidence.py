@@ -15,7 +15,8 @@ from noticesvc.storage import tables as t
 from tests.support import bounces
 from tests.support.postfix import running_postfix
 from tests.support.postgres import free_port
-from tests.support.process import Running, until
+from tests.support.process import Running
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.real_peer
 

@@ -13,7 +13,8 @@ from bench.crash.lines import Lines
 from bench.crash.service import installed
 from tests.fakes.smtp_server import SmtpServer
 from tests.support.hosts import network
-from tests.support.process import PATIENCE_S, PIPELINING, message_ids, outcomes, until
+from tests.support.process import PIPELINING, message_ids, outcomes
+from tests.support.waiting import PATIENCE_S, until
 
 pytestmark = [pytest.mark.kill, pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(400)]
 _ROLES = ("api", "api", "worker", "worker")

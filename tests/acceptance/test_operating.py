@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.support.process import delivered, running, until
+from tests.support.process import delivered, running
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from noticesvc.ledger import checkpoint
 from noticesvc.ledger.key import Verifier
 from tests.acceptance.test_ledger_keys import house, posted, proof, signed_by, vkeys  # noqa: F401 (the fixture)
 from tests.acceptance.test_running import refused
+from tests.support.waiting import seen
 
 
 def backup(house, target):  # noqa: F811
@@ -29,8 +30,8 @@ def test_a_restored_backup_is_noticed_and_gone_on_with_deliberately(house, tmp_p
     house.serve()
     proof(house, posted(house))
     assert house.stop() == 0
-    seen = checkpoint.verify((house.folder / "checkpoint").read_bytes(), [Verifier.parse(vkey)]).checkpoint.size
-    assert seen > kept
+    lost = checkpoint.verify((house.folder / "checkpoint").read_bytes(), [Verifier.parse(vkey)]).checkpoint.size
+    assert lost > kept
     for name in ("noticesvc.db-wal", "noticesvc.db-shm"):
         (house.folder / name).unlink(missing_ok=True)
     shutil.copy(tmp_path / "backup.db", house.folder / "noticesvc.db")
@@ -38,7 +39,7 @@ def test_a_restored_backup_is_noticed_and_gone_on_with_deliberately(house, tmp_p
     house.serve()
     ready = house.get("/readyz")
     assert ready.status_code == 503
-    assert f"entries {kept} to {seen - 1} are missing" in ready.json()["checks"]["signer"]
+    assert f"entries {kept} to {lost - 1} are missing" in ready.json()["checks"]["signer"]
     headers = {"Authorization": f"Bearer {house.secret}"}
     url = f"http://127.0.0.1:{house.port}/v1"
     assert httpx.get(f"{url}/recipients/u-1", headers=headers, trust_env=False).status_code == 200
@@ -47,20 +48,20 @@ def test_a_restored_backup_is_noticed_and_gone_on_with_deliberately(house, tmp_p
                                                      "content": {"subject": "S", "body": "B"}})):
         answer = httpx.request(method, url + path, json=body, headers=headers, trust_env=False)
         assert answer.status_code == 503, answer.text
-    assert f"entries {kept} to {seen - 1} are missing" in house.log()
+    assert f"entries {kept} to {lost - 1} are missing" in house.log()
     assert house.stop() == 0
-    assert checkpoint.verify((house.folder / "checkpoint").read_bytes(), [Verifier.parse(vkey)]).checkpoint.size == seen
+    assert checkpoint.verify((house.folder / "checkpoint").read_bytes(), [Verifier.parse(vkey)]).checkpoint.size == lost
     # 2. An operator decides.
     done = house.run("ledger", "recover", "--config", str(house.config), "--yes")
     assert done.returncode == 0, done.stderr
-    assert f"entries {kept} to {seen - 1} are missing" in done.stdout
-    assert (house.folder / f"checkpoint.lost-{seen}").exists()
+    assert f"entries {kept} to {lost - 1} are missing" in done.stdout
+    assert (house.folder / f"checkpoint.lost-{lost}").exists()
     house.serve()
-    assert signed_by(house, vkey).size > kept
-    assert house.get("/readyz").status_code == 200
+    signed_by(house, vkey, above=kept)  # the sequencer takes the entry of the recovery in soon after `ready`
+    seen(lambda: house.get("/readyz"), lambda answer: answer.status_code == 200)
     proof(house, posted(house))
     audit = house.run("ledger", "audit", "--open", "--config", str(house.config))
     assert audit.returncode == 0, audit.stdout
-    against = house.run("ledger", "audit", "--config", str(house.config), "--against", str(house.folder / f"checkpoint.lost-{seen}"))
+    against = house.run("ledger", "audit", "--config", str(house.config), "--against", str(house.folder / f"checkpoint.lost-{lost}"))
     assert against.returncode == 1
     refused(house.run("ledger", "recover", "--config", str(house.config), "--yes"), "nothing is missing")

@@ -15,7 +15,7 @@ from providers.shared.mail_listener import Listener, ListenerSettings
 from providers.shared.maildir import CLAIMED, Maildir
 from tests.fakes.provider_peers import Context
 from tests.support.dovecot import PASSWORD, USER, running_dovecot
-from tests.support.process import until
+from tests.support.waiting import until
 
 MAILS = [b"Subject: %d\r\n\r\nbody\r\n" % n for n in range(5)]
 

@@ -6,7 +6,7 @@ Called by tests/acceptance. The service is a real process of the command line; i
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +22,8 @@ from noticesvc.bootstrap.installation import open_database
 from noticesvc.storage import tables as t
 from tests.fakes.sms_gateway import SmsGateway
 from tests.fakes.smtp_server import EXTENSIONS, SmtpServer
+from tests.support.waiting import PATIENCE_S, until
 
-PATIENCE_S = 40.0
-_POLL_S = 0.05
 PIPELINING = (*EXTENSIONS, "PIPELINING")
 
 
@@ -140,15 +139,6 @@ def outcomes(notice: dict[str, Any], channel: str = "email") -> list[str | None]
 def delivered(notice: dict[str, Any]) -> bool:
     """Whether every delivery was."""
     return all(d["state"] == "delivered" for d in notice["deliveries"])
-
-
-async def until(look: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool], within_s: float = PATIENCE_S) -> Any:
-    """What is seen once something holds of it; fails with what was seen last."""
-    end = time.monotonic() + within_s
-    while not holds(found := await look()):
-        assert time.monotonic() < end, found
-        await asyncio.sleep(_POLL_S)
-    return found
 
 
 @asynccontextmanager

@@ -23,7 +23,8 @@ from noticesvc.bootstrap.installation import open_database
 from noticesvc.ledger.entry import decode
 from noticesvc.storage import tables as t
 from tests.fakes.sms_gateway import CLOSE, TAKEN, Answer, Request
-from tests.support.process import Running, state, until
+from tests.support.process import Running, state
+from tests.support.waiting import until
 from tests.vectors.generated_cases import comparable, disagreements, features
 
 KINDS = ("submitted", "relayed", "arrived", "acknowledged", "rejected", "failed_temporary", "failed_permanent", "expired", "rebutted")
