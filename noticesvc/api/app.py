@@ -25,7 +25,8 @@ from noticesvc.api.endpoint import Endpoint
 
 Serve = Callable[[Request], Awaitable[Response]]
 # The families in the order in which the OpenAPI document shows them.
-FAMILIES = ("recipients", "erasure", "notices", "templates", "documents", "announcements", "statements", "duties", "broadcasts", "inbox",
+FAMILIES = ("recipients", "erasure", "notices", "templates", "documents", "announcements", "statements", "duties", "broadcasts",
+            "broadcast_people", "broadcast_stream", "inbox",
             "callbacks", "pages", "proofs", "cases", "check", "ledger")
 
 

@@ -116,10 +116,9 @@ class Window(wire.Wire):
     days: Annotated[int, Field(ge=1, le=3650)] | None = None
 
 
-class PostNotice(wire.Wire):
-    """A notice. Exactly one of `content` and `template` is given; null or left out means the default."""
+class NoticeBody(wire.Wire):
+    """A notice but for its recipient. Exactly one of `content` and `template` is given; null or left out means the default."""
 
-    recipient_id: wire.CallerId
     category: Category
     channels: Annotated[list[Channel], Field(min_length=1, max_length=5)] | None = None
     strategy: Strategy | None = None
@@ -136,6 +135,12 @@ class PostNotice(wire.Wire):
     documents: Annotated[list[Id], Field(max_length=20)] | None = None
     case: AskedCase | None = None
     metadata: Annotated[wire.FreeJson, AfterValidator(_metadata)] | None = None
+
+
+class PostNotice(NoticeBody):
+    """A notice. Exactly one of `content` and `template` is given; null or left out means the default."""
+
+    recipient_id: wire.CallerId
 
 
 class BatchItem(PostNotice):
@@ -314,14 +319,15 @@ class BatchReply(wire.Wire):
     results: list[dict[str, JsonValue]]
 
 
-def body_hash(body: PostNotice) -> bytes:
+def body_hash(body: NoticeBody) -> bytes:
     """SHA-256 of what was asked: members as given in one order, times as instants, without the idempotency key."""
     asked = body.model_dump(mode="json", exclude_unset=True, exclude={"idempotency_key"})
     return hashlib.sha256(msgspec.json.encode(asked, order="sorted")).digest()
 
 
-def request_of(body: PostNotice, idempotency_key: str | None, *, bulk: bool = False) -> NoticeRequest:
+def request_of(body: NoticeBody, idempotency_key: str | None, *, bulk: bool = False) -> NoticeRequest:
     """The notice as the operation takes it; `bulk` if it is one of many in its request. InputError for members that exclude each other."""
+    recipient_id = body.recipient_id if isinstance(body, PostNotice) else ""  # that of a broadcast has many
     faults = []
     if (body.content is None) is (body.template is None):
         what = "give either content or template" if body.content is None else "give content or template, not both"
@@ -333,7 +339,7 @@ def request_of(body: PostNotice, idempotency_key: str | None, *, bulk: bool = Fa
         raise InputError("The notice cannot be accepted as it is.", tuple(faults))
     content, template = body.content, body.template
     return NoticeRequest(
-        recipient_id=body.recipient_id, category=body.category, channels=None if body.channels is None else tuple(body.channels),
+        recipient_id=recipient_id, category=body.category, channels=None if body.channels is None else tuple(body.channels),
         strategy=body.strategy or "parallel", ladder_after=body.ladder_after,
         subject=content.subject if content else None, body=content.body if content else None, sms=content.sms if content else None,
         sms_carries=content.sms_carries if content else None, template=template.name if template else None,

@@ -109,6 +109,9 @@ TABLES_LEFT_OUT: Final[Mapping[str, str]] = {
     "sandbox_message": "the sandbox's mailbox, which nobody was served by",
     "sandbox_receipt": "the sandbox's own queue",
     "api_key": "who may call; which key did what stands in the entries by its id",
+    "broadcast": "a draft, of which nothing was sent; what is approved has entries",
+    "broadcast_recipient": "who is to get a notice; whoever got one has its entries",
+    "broadcast_delta": "what transactions changed of counts that follow from the notices",
     "ledger_audit": "what an earlier audit said; this one says it anew",
     "vault_key": "opened before the audit can begin: a changed one ends the command with a sentence that says so",
 }

@@ -8,7 +8,7 @@ the same, so that nothing is left to attack.
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Table, case, delete, exists, literal, select, update
+from sqlalchemy import Table, and_, case, delete, exists, literal, select, update
 
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
@@ -37,6 +37,7 @@ BLANKED: Final[Mapping[Table, Blank]] = {
     t.evidence: Blank("notice_id", {"sealed": None, "raw_index": case((t.evidence.c.raw_index.is_not(None), literal(NOTHING)))}),
     t.certificate: Blank("subject_id", {"sealed": None}),
     t.notice_entry: Blank("notice_id", {"sealed": None}),
+    t.broadcast_recipient: Blank("subject_id", {"sealed": None}),
 }
 # Rows are looked up by what they say or by the notice, and emptied or deleted: see operations.anonymising.
 SEARCHED: Final = frozenset({t.receipt, t.receipt_waiting, t.sandbox_message, t.sandbox_receipt, t.document, t.provider_reference,
@@ -46,6 +47,8 @@ WITHOUT: Final[Mapping[Table, str]] = {
     t.vault_key: "keys of the system itself",
     t.template: "texts without parameters",
     t.announcement: "published to everybody",
+    t.broadcast: "what everybody of an audience is told, and numbers",
+    t.broadcast_delta: "numbers",
     t.notice_document: "our ids",
     t.cure: "our ids, states and times",
     t.delivery: "our ids, states and times",
@@ -85,6 +88,8 @@ def blank(tx: Tx, subject_id: str) -> None:
     theirs = select(t.notice.c.id).where(t.notice.c.subject_id == subject_id)
     for table, (by, columns) in BLANKED.items():
         mine = table.c.subject_id == subject_id if by == "subject_id" else table.c.notice_id.in_(theirs)
+        if table is t.broadcast_recipient:  # its key begins with the broadcast, of which there are few
+            mine = and_(mine, table.c.broadcast_id.in_(select(t.broadcast.c.id)))
         tx.execute(update(table).where(mine).values(dict(columns)))
 
 

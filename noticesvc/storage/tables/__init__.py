@@ -8,6 +8,7 @@ UUIDv7 that leads their key; the other keys contain it, so that a key look-up to
 """
 
 from noticesvc.storage.tables.base import FILLFACTOR, PARTITIONED, Id, metadata
+from noticesvc.storage.tables.broadcasts import broadcast, broadcast_delta, broadcast_recipient
 from noticesvc.storage.tables.flows import (
     inquiry,
     outgoing_event,
@@ -57,6 +58,9 @@ __all__ = [
     "announcement",
     "api_key",
     "attempt",
+    "broadcast",
+    "broadcast_delta",
+    "broadcast_recipient",
     "certificate",
     "contact",
     "content",
