@@ -25,17 +25,25 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL; returns when it is gone."""
+    process.kill()
+    process.wait()
+
+
 class Service:
-    """One installation; `run` starts a process of it."""
+    """One installation; `run` starts a process of it. A folder that holds one already is gone on with."""
 
     def __init__(self, folder: Path, database: str | None, **settings: str) -> None:
-        self.folder, self.port = folder, free_port()
+        kept = folder / "bench.json"
+        known = json.loads(kept.read_text()) if kept.exists() else {}
+        self.folder, self.port = folder, known.get("port") or free_port()
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("NOTICESVC_")} | {
             "NOTICESVC_SERVER__PORT": str(self.port), "NOTICESVC_SERVER__PUBLIC_URL": f"http://127.0.0.1:{self.port}",
             **{f"NOTICESVC_{name}": value for name, value in settings.items()}}
         options = ["--database", database] if database else []
-        done = self.cli("init", "--dir", str(folder), *options)
-        self.key = done.stdout.strip().splitlines()[-1]
+        self.key = known.get("key") or self.cli("init", "--dir", str(folder), *options).stdout.strip().splitlines()[-1]
+        kept.write_text(json.dumps({"port": self.port, "key": self.key}))
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", headers={"Authorization": f"Bearer {self.key}"}, timeout=120,
                                    trust_env=False)
 
@@ -50,27 +58,32 @@ class Service:
         """Close the connections to the service."""
         self.client.close()
 
-    @contextlib.contextmanager
-    def run(self, only: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
-        """Serve until the block ends, then SIGTERM."""
+    def start(self, only: str | None = None) -> subprocess.Popen[bytes]:
+        """A process of it that has said `ready`."""
         log = self.folder / f"serve-{only or 'all'}-{time.monotonic_ns()}.log"
         with log.open("wb") as file:
             process = subprocess.Popen([*NOTICESVC, "serve", "--config", str(self.folder / "config.toml"), "--log-level", "warning",
                                         *(["--only", only] if only else [])], env=self.env, stdout=file, stderr=subprocess.STDOUT)
+        ends = time.monotonic() + 60
+        while not READY.search(log.read_text()):
+            if process.poll() is not None or time.monotonic() > ends:
+                kill(process)
+                raise SystemExit(f"the service did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.02)
+        return process
+
+    @contextlib.contextmanager
+    def run(self, only: str | None = None) -> Iterator[subprocess.Popen[bytes]]:
+        """Serve until the block ends, then SIGTERM."""
+        process = self.start(only)
         try:
-            ends = time.monotonic() + 60
-            while not READY.search(log.read_text()):
-                if process.poll() is not None or time.monotonic() > ends:
-                    raise SystemExit(f"the service did not start:\n{log.read_text()[-2000:]}")
-                time.sleep(0.02)
             yield process
         finally:
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(60)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                kill(process)
 
     def load_recipients(self, count: int, domain: str = "example.org", channel: str = "email") -> None:
         """Import `count` recipients with one mailbox or telephone number each, as r0, r1, …"""

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from noticesvc.cli import (
+    broadcast,
     certificate,
     contacts,
     doctor,
@@ -32,7 +33,7 @@ from noticesvc.errors import InputError, NoticesvcError
 
 FAMILIES: tuple[click.Command, ...] = (
     init.init, init.migrate, serve.serve, doctor.doctor, status.status, providers.providers, keys.keys, notice.notice,
-    contacts.contacts, proof.proof, certificate.certificate,
+    broadcast.broadcast, contacts.contacts, proof.proof, certificate.certificate,
     certificate.case, verify.verify, vault.vault, ledger.ledger, explain.explain, explain.deadline, receipts.receipts,
     demo.demo,
 )

@@ -1,17 +1,14 @@
 """The inbox over HTTP, on every engine: messages, acts as evidence, tokens, and the stream of a real server."""
 
 import asyncio
-import json
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
-import httpx
 import pytest
-import uvicorn
 
 from noticesvc.storage import tables as t
 from tests.support.installation import installed
 from tests.support.notices import CONTENT, accepted, delivered_in_site, read, recipient
+from tests.support.served import events, served
 
 BOX = "/v1/inbox/u-1001"
 
@@ -148,27 +145,6 @@ async def test_what_is_not_in_the_inbox_is_not_found(here):
                  f"{BOX}/messages/{message}/burnt", "/v1/inbox/nobody/token"):
         assert (await here.http.post(path)).status_code == 404
     assert [row.kind for row in await here.rows(t.evidence)] == ["arrived"]
-
-
-@asynccontextmanager
-async def served(here):
-    """The application behind a real server, because a stream needs a connection that can be left."""
-    server = uvicorn.Server(uvicorn.Config(here.http._transport.app, port=0, log_config=None, ws="none", lifespan="off"))  # type: ignore[attr-defined]
-    task = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=here.http.headers) as http:
-        yield http
-    server.should_exit = True
-    await task
-
-
-async def events(lines):
-    """The data of each event."""
-    async for line in lines:
-        if line.startswith("data: "):
-            yield json.loads(line.removeprefix("data: "))
 
 
 async def test_the_stream_tells_of_every_change(here):
