@@ -156,7 +156,7 @@ class Aliyun:
         """Read a push of reports. Nobody signs it, so our token in the address decides whether it counts."""
         found = self._reports(callback.body, "hmac-token" if callback.ours else None)
         if found is None:
-            return CallbackAnswer(400, b"This is no push of reports.\n")
+            return CallbackAnswer(400 if callback.ours else 401)
         return CallbackAnswer(200 if callback.ours else 401, _TAKEN_CALLBACK if callback.ours else b"", "application/json", found)
 
     def parse_receipt(self, raw: bytes, media_type: str) -> Sequence[Receipt]:

@@ -167,7 +167,7 @@ class Http:
         by = self._signed(callback) if self._settings.signature_header else "hmac-token" if callback.ours else None
         found = self._reports(callback.body, by, callback.reference)
         if found is None:
-            return CallbackAnswer(400, b"This is no report.\n")
+            return CallbackAnswer(401 if by is None else 400)
         if by is None or (found and all(receipt.authenticated_by is None for receipt in found)):
             return CallbackAnswer(401, receipts=found)
         return CallbackAnswer(200, self._settings.report_answer.encode(), receipts=found)

@@ -143,9 +143,9 @@ class Kannel:
     def parse_callback(self, callback: Callback) -> CallbackAnswer:
         """Read one delivery report. What our token authenticates is the whole address that Kannel fetched."""
         members = callback.query if "status" in callback.query else _members(callback.body)
-        if "status" not in members:
-            return CallbackAnswer(400, b"This is no delivery report.\n")
         authenticated_by = None if callback.reference is None else "hmac-token"
+        if "status" not in members:
+            return CallbackAnswer(401 if authenticated_by is None else 400)
         receipt = self._receipt(members, callback.reference, authenticated_by)
         return CallbackAnswer(401 if authenticated_by is None else 200, receipts=(receipt,))
 

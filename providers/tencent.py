@@ -155,7 +155,7 @@ class Tencent:
         """Read a push of reports. Nobody signs it, so our token in the address decides whether it counts."""
         found = self._reports(callback.body, "hmac-token" if callback.ours else None)
         if found is None:
-            return CallbackAnswer(400, b"This is no push of reports.\n")
+            return CallbackAnswer(400 if callback.ours else 401)
         taken = b'{"result": 0, "errmsg": "OK"}' if callback.ours else b""
         return CallbackAnswer(200 if callback.ours else 401, taken, "application/json", found)
 

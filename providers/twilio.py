@@ -144,11 +144,11 @@ class Twilio:
         """Verify and read a status callback. A wrong signature is 401."""
         form = _form(callback.body)
         sid, status = form.get("MessageSid") or form.get("SmsSid"), form.get("MessageStatus") or form.get("SmsStatus")
-        if sid is None or status is None:
-            return CallbackAnswer(400, b"This is no status callback.\n")
         given = callback.headers.get("x-twilio-signature", "")
         genuine = any(hmac.compare_digest(self.signature(url, callback.body), given.encode("utf-8", "replace"))
                       for url in _spellings(callback.url))
+        if sid is None or status is None:
+            return CallbackAnswer(400 if genuine else 401)
         receipt = _receipt(status[:20], form.get("ErrorCode"), sid[:64], form.get("To", "")[:40] or None, None,
                            reference=callback.reference, authenticated_by="twilio-signature" if genuine else None,
                            raw_time=form.get("RawDlrDoneDate", "")[:40] or None)

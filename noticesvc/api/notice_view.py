@@ -93,8 +93,15 @@ class ContactUsed(wire.Wire):
     effective_from: wire.Instant | None
 
 
+class PassedOver(wire.Wire):
+    """A provider that goes before the attempt's own by priority: its breaker was open, or it had just refused this delivery."""
+
+    provider: str
+    reason: Literal["breaker_open", "refused"]
+
+
 class Attempt(wire.Wire):
-    """One numbered hand-over; `outcome` is null while it is in flight."""
+    """One numbered hand-over; `outcome` is null while it is in flight, `code` what the provider called its answer."""
 
     number: int
     provider: str | None
@@ -102,6 +109,8 @@ class Attempt(wire.Wire):
     started_at: wire.Instant
     outcome: Outcome | None
     provider_reference: str | None
+    code: str | None
+    passed_over: list[PassedOver]
 
 
 class Delivery(wire.Wire):

@@ -6,6 +6,7 @@ Called by story. Each item of evidence gets a short name (E1, E2 …) by which t
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from noticesvc.certificate import words
 from noticesvc.certificate.reasons import beijing
 from noticesvc.certificate.words import ASIDE, CHANNELS, KINDS, NEGATIVE, RESPONSES, RULES, SOURCES, STATES, Pair, of, pair, same
 from noticesvc.domain import instant
@@ -85,6 +86,9 @@ def _facts(item: Mapping[str, Any], entry: Entry | None, values: Values) -> list
     if entry is not None:
         if entry["provider"] is not None:
             found.append(pair(f"服务商 {entry['provider']}", f"provider {entry['provider']}"))
+        for one in entry.get("passed_over") or ():
+            why = of(words.PASSED_OVER, one["reason"])
+            found.append(pair(f"越过 {one['provider']}：{why['zh']}", f"passed over {one['provider']}: {why['en']}"))
         if entry["code"] is not None:
             found.append(pair(f"代码 {entry['code']}", f"code {entry['code']}"))
         if entry["parts"] is not None and entry["part"] is not None:

@@ -83,6 +83,10 @@ ASIDE: Final[Mapping[str, Pair]] = {
     "not_authenticated": pair("来源未经验证", "its source is not authenticated"),
     "rebutted": pair("被反证推翻", "rebutted"), "struck": pair("被其后的失败推翻", "undone by a later failure"),
 }
+PASSED_OVER: Final[Mapping[str, Pair]] = {
+    "breaker_open": pair("其连续失败，暂停使用", "it had failed again and again and was left alone"),
+    "refused": pair("其刚拒绝了本次投递", "it had just refused this delivery"),
+}
 SOURCES: Final[Mapping[str, Pair]] = {
     "noticesvc": pair("本系统", "this system"), "smtp": pair("SMTP 会话应答", "SMTP reply in our session"),
     "dsn": pair("邮件递送状态通知（DSN）", "delivery status notification (DSN)"), "mdn": pair("邮件阅读回执（MDN）", "read receipt (MDN)"),

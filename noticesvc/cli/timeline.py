@@ -92,11 +92,18 @@ def deliveries(story: Mapping[str, Any]) -> "RenderableType":
     rows = []
     for one in story["deliveries"]:
         contact = one["contact"] or {}
-        tries = "; ".join(f"{a['number']}: {a['provider'] or 'ourselves'} {a['outcome'] or 'in flight'}" for a in one["attempts"])
+        tries = "; ".join(f"{a['number']}: {a['provider'] or 'ourselves'} {a['outcome'] or 'in flight'}{_passed(a)}"
+                          for a in one["attempts"])
         rows.append([one["channel"], state(one["state"]), one["carries"],
                      contact.get("address_masked") or ("the account" if one["channel"] == "in_site" else None),
                      contact.get("confirmation"), shanghai(contact.get("effective_from")), tries or None])
     return table(("channel", "state", "carries", "contact", "confirmation", "in effect since", "attempts"), rows)
+
+
+def _passed(attempt: Mapping[str, Any]) -> str:
+    """Which providers an attempt passed over, and why, in brackets; nothing where it passed over none."""
+    told = ", ".join(f"{one['provider']} {one['reason'].replace('_', ' ')}" for one in attempt["passed_over"])
+    return f" (passed over: {told})" if told else ""
 
 
 def events(story: Mapping[str, Any]) -> "RenderableType":

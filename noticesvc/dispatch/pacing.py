@@ -12,6 +12,7 @@ import structlog
 
 from noticesvc.config import ProviderSettings
 from noticesvc.dispatch.slots import Slots
+from noticesvc.domain.delivery import PassedOver
 from noticesvc.provider import Provider
 
 log = structlog.get_logger()
@@ -80,13 +81,15 @@ class Pace:
 class Chosen:
     """A provider for one message, with a slot for its call; `probe` if it is the one that tries an open breaker.
 
-    It ends with `withdraw` or `answered`, once.
+    `passed_over` are the providers that go before it by priority and were not to have this message, and why. It ends with
+    `withdraw` or `answered`, once.
     """
 
     pace: Pace
     probe: bool
     slots: Slots
     bulk: bool
+    passed_over: PassedOver = ()
 
     def withdraw(self) -> None:
         """It is not called after all."""
@@ -131,19 +134,23 @@ class Pacing:
         The first by priority that is not to be avoided and whose breaker lets one through; it may have to wait for its rate or a slot.
         """
         paces = self._by_channel.get(channel, ())
-        candidates = [p for p in paces if p.name not in avoid] or paces
-        waits = []
-        for pace in candidates:
+        avoided = avoid if any(p.name not in avoid for p in paces) else ()
+        waits: list[float] = []
+        passed: list[tuple[str, str]] = []
+        for pace in paces:
             wait = pace.breaker.wait_s(now)
-            if wait > 0:
+            if pace.name in avoided:
+                passed.append((pace.name, "refused"))
+            elif wait > 0:
                 waits.append(wait)
+                passed.append((pace.name, "breaker_open"))
             elif pace.rested_at > now:
                 return None, pace.rested_at - now
             elif self.slots.room(pace.name, bulk=bulk) == 0:
                 return None, FULL_S
             else:
                 self.slots.take(pace.name, bulk=bulk)
-                return Chosen(pace, pace.breaker.admit(), self.slots, bulk), 0.0
+                return Chosen(pace, pace.breaker.admit(), self.slots, bulk, tuple(passed)), 0.0
         return None, min(waits, default=0.0)
 
     def worth(self, channel: str, waiting: int, *, bulk: bool) -> bool:

@@ -177,7 +177,8 @@ class Worker:
         if not starts:
             return wait or POLL_S
         try:
-            sealed = await self._database.write(seal.seal, self._world, self.id, starts)
+            passed = {key: choice.passed_over for key, choice in chosen.items() if choice.passed_over}
+            sealed = await self._database.write(seal.seal, self._world, self.id, starts, passed)
         except BaseException as error:
             for choice in chosen.values():
                 choice.withdraw()

@@ -26,6 +26,11 @@ State = Literal["pending", "claimed", "sent", "delivered", "failed", "undelivera
 STATES: Final = ("pending", "claimed", "sent", "delivered", "failed", "undeliverable", "unknown", "cancelled", "expired")
 FINISHED: Final = frozenset({"delivered", "failed", "undeliverable", "cancelled", "expired"})
 HORIZON: Final = {"sms": timedelta(hours=72), "email": timedelta(days=5)}
+PASSED_OVER: Final = ("breaker_open", "refused")
+"""Why a provider that goes before the one of an attempt was passed over: its breaker was open; it had refused this delivery since it
+last waited."""
+PassedOver = tuple[tuple[str, str], ...]
+"""Providers by name, each with its reason."""
 RETRY_FOR: Final = timedelta(hours=72)  # temporary failures, where the notice has no `expires_at`
 
 # Who may follow whom. Evidence may come at any time, so a finished delivery is still moved by it.

@@ -18,7 +18,10 @@ from noticesvc.domain.rules import Rule
 
 @dataclass(frozen=True, slots=True)
 class AttemptFact:
-    """One attempt. `address` is null where the channel has none, or once it was destroyed."""
+    """One attempt. `address` is null where the channel has none, or once it was destroyed.
+
+    `code` is what the provider called its answer; `passed_over` are the providers that would have gone before this one, and why not.
+    """
 
     number: int
     provider: str | None
@@ -29,6 +32,8 @@ class AttemptFact:
     started_at: datetime
     outcome: str | None
     provider_reference: str | None
+    code: str | None = None
+    passed_over: delivery.PassedOver = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,12 @@ def weigh(facts: NoticeFacts, as_of: datetime | None) -> Weighing:
     return Weighing(weighed, result, states, notice.state(states.values(), served=result.served, dispatched=dispatched))
 
 
-def body(facts: NoticeFacts, as_of: datetime, rules: Iterable[Rule], *, whole: bool = True) -> dict[str, Any]:
-    """The body with exactly the contract's members; without `deliveries` and `evidence` for lists."""
+def body(facts: NoticeFacts, as_of: datetime, rules: Iterable[Rule], *, whole: bool = True,
+         more: bool = False) -> dict[str, Any]:
+    """The body with exactly the contract's members; without `deliveries` and `evidence` for lists.
+
+    `more`: attempts also say what the provider called its answer and which providers were passed over, which a bundle may not hold.
+    """
     weighing = weigh(facts, as_of)
     result = weighing.result.to_json()
     own = ("rule", "policy_version", "served", "served_at", "served_on", "channel", "evidence_id", "basis", "provisional", "conflict",
@@ -122,7 +131,7 @@ def body(facts: NoticeFacts, as_of: datetime, rules: Iterable[Rule], *, whole: b
         "service": {name: result[name] for name in own} | {"revision": facts.revision, "alternatives": alternatives},
     }
     if whole:
-        made["deliveries"] = [_delivery(one, weighing.states[one.id]) for one in facts.deliveries]
+        made["deliveries"] = [_delivery(one, weighing.states[one.id], more=more) for one in facts.deliveries]
         made["evidence"] = _evidence(facts, weighing.weighed)
     return made
 
@@ -146,7 +155,7 @@ def deadlines(facts: NoticeFacts, result: Result) -> list[dict[str, Any]]:
     return found
 
 
-def _delivery(one: DeliveryFact, state: str) -> dict[str, Any]:
+def _delivery(one: DeliveryFact, state: str, *, more: bool) -> dict[str, Any]:
     contact = None
     if one.attempts and one.channel != "announcement":
         last = one.attempts[-1]
@@ -155,7 +164,12 @@ def _delivery(one: DeliveryFact, state: str) -> dict[str, Any]:
                    "effective_from": text(last.effective_from) if last.effective_from else None}
     return {"id": one.id, "channel": one.channel, "state": state, "carries": one.carries, "contact": contact,
             "attempts": [{"number": a.number, "provider": a.provider, "contact_id": a.contact_id, "started_at": text(a.started_at),
-                          "outcome": a.outcome, "provider_reference": a.provider_reference} for a in one.attempts]}
+                          "outcome": a.outcome, "provider_reference": a.provider_reference} | (_more(a) if more else {})
+                         for a in one.attempts]}
+
+
+def _more(a: AttemptFact) -> dict[str, Any]:
+    return {"code": a.code, "passed_over": [{"provider": name, "reason": reason} for name, reason in a.passed_over]}
 
 
 def _evidence(facts: NoticeFacts, weighed: service_time.Weighed) -> list[dict[str, Any]]:

@@ -221,6 +221,6 @@ def _shape_fault(type_: str, members: dict[str, Any]) -> tuple[str | None, tuple
     scopes = ("notice", "subject") if known.scope == "either" else (known.scope,)
     open_nulls = tuple(name for name in known.committed if name in names)
     committed = {name if name in open_nulls else f"{name}_commit" for name in known.committed}
-    if not any(names == set(known.open) | committed | set(SCOPE_MEMBERS[scope]) for scope in scopes):
+    if not any(names - set(known.optional) == set(known.open) | committed | set(SCOPE_MEMBERS[scope]) for scope in scopes):
         return "it lacks members that its type has, or has others.", ()
     return None, open_nulls

@@ -122,6 +122,8 @@ class _Notice:
             entry = self._same("attempt", t.attempt, one, "attempt.intended", "attempt.answered")
             if entry is not None:
                 opened.keep(entry, self.key, one.sealed, f"attempt:{one.notice_id}:{one.channel}:{one.number}")
+                if _json(one.passed_over) != entry.get("passed_over"):
+                    self._wrong(f"its attempt {one.number} on {one.channel} passed over other providers than its entry says.")
                 self._closed(one, entry)
         for one in self.rows.get("evidence", ()):
             entry = self._same("evidence", t.evidence, one, "attempt.answered", "receipt.observed", "evidence.stated")

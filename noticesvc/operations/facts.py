@@ -36,6 +36,12 @@ def load(tx: Tx, world: World, notices: Sequence[Mapping[str, Any]], keys: Mappi
                               ev.MATCH if contents is None else contents.get(row["id"])) for row in notices}
 
 
+def _more(attempt: Any, answer: Any) -> dict[str, Any]:
+    """What only readers are shown of an attempt."""
+    return {"code": None if answer is None else answer.code,
+            "passed_over": tuple((one["provider"], one["reason"]) for one in json.loads(attempt.passed_over or "[]"))}
+
+
 def of_unit(unit: Unit, ids: Collection[str]) -> dict[str, view.NoticeFacts]:
     """Facts of these notices of a unit, sealed members left closed."""
     past = unit.history()
@@ -59,7 +65,7 @@ def _facts(world: World, row: Mapping[str, Any], past: History, indexes: Mapping
             number=a.number, provider=a.provider, contact_id=a.contact_id, address=_text(opened, "contact"),
             confirmation=a.confirmation, effective_from=_time(a.contact_effective_from), started_at=instant.from_micros(started),
             outcome=a.outcome or (answer.kind if answer is not None else None),
-            provider_reference=_text(answered, "provider_reference")))
+            provider_reference=_text(answered, "provider_reference"), **(_more(a, answer) if content != ev.MATCH else {})))
         items.append(view.EvidenceFact(ev.intended_item(a, ids[a.channel], carries[a.channel]), None, _index(indexes, a)))
     for e in evidence:
         opened = unpack(key.open(e.sealed, f"evidence:{e.id}")) if key and e.sealed else {}

@@ -98,5 +98,5 @@ def story(tx: Tx, world: World, notice_id: str) -> dict[str, Any]:
     known = facts.load(tx, world, [row], keys, {notice_id: hashes.get(notice_id)})[notice_id]
     content = contents.load(tx, world, [row], keys)[notice_id]
     now = instant.from_micros(tx.now)
-    return {**view.body(known, now, rules.BUILT_IN.values()), "content": content.to_json() if content is not None else None,
+    return {**view.body(known, now, rules.BUILT_IN.values(), more=True), "content": content.to_json() if content is not None else None,
             "outcomes": view.outcomes(known, now, rules.BUILT_IN.values())}

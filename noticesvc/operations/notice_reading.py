@@ -70,7 +70,7 @@ def bodies(tx: Tx, world: World, rows: Sequence[Mapping[Any, Any]], *, whole: bo
     hashes = contents.hashes(tx, world, rows, keys) if rows else {}
     known = facts.load(tx, world, rows, keys, {row["id"]: hashes.get(row["id"]) for row in rows})
     now = instant.from_micros(tx.now)
-    return [view.body(known[row["id"]], now, rules.BUILT_IN.values(), whole=whole) for row in rows]
+    return [view.body(known[row["id"]], now, rules.BUILT_IN.values(), whole=whole, more=True) for row in rows]
 
 
 def _conditions(tx: Tx, world: World, wanted: Filter) -> list[ColumnElement[bool]] | None:

@@ -3,9 +3,10 @@
 One transaction for what starts now. Whatever must not start (expired, refused, void, no contact) is closed here instead.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from sqlalchemy import select, update
@@ -13,6 +14,7 @@ from sqlalchemy import select, update
 from noticesvc.domain import notice as notices
 from noticesvc.domain import quiet
 from noticesvc.domain.content import Content
+from noticesvc.domain.delivery import PassedOver
 from noticesvc.operations import contents
 from noticesvc.operations.claim import Claim
 from noticesvc.operations.contacts import resolve_at_dispatch
@@ -56,8 +58,11 @@ class Sealed:
         return f"{self.notice_id}.{self.channel}.{self.number}"
 
 
-def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | None]]) -> list[Sealed]:
+def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | None]],
+         passed_over: Mapping[tuple[str, str], PassedOver] = MappingProxyType({})) -> list[Sealed]:
     """Seal intents for claims that `owner` still holds, each through the named provider (null: none serves the channel).
+
+    `passed_over` says by notice and channel which providers would have gone before that one, and why they did not.
 
     1. Lock the notices in id order; drop claims whose lease was lost.
     2. Close what must not start: cancelled, expired, refused by the recipient, no contact in effect, no provider. What is
@@ -93,7 +98,8 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
             ends = min(made.quiet_until, row["expires_at"] or made.quiet_until)
             unit.set_delivery(row["id"], one.channel, due_at=ends, lease_owner=None, lease_until=None)
             continue
-        _intend(unit, recorder, made, one, recipient, contact, provider, text)
+        passed = passed_over.get((claim.notice_id, claim.channel), ())
+        _intend(unit, recorder, made, one, recipient, contact, provider, text, passed)
     tx.insert(t.attempt, made.attempts)
     _links(tx, made.links)
     if made.waiting:
@@ -143,7 +149,8 @@ def _obstacle(tx: Tx, row: Mapping[str, Any], recipient: Any, one: Any, contact:
 
 
 def _intend(
-    unit: Unit, recorder: Recorder, made: _Made, one: Any, recipient: Any, contact: Any, provider: str | None, text: contents.Text
+    unit: Unit, recorder: Recorder, made: _Made, one: Any, recipient: Any, contact: Any, provider: str | None, text: contents.Text,
+    passed_over: PassedOver,
 ) -> None:
     tx, row = unit.tx, unit.notices[one.notice_id]
     key = unit.key(row["subject_id"])
@@ -170,11 +177,13 @@ def _intend(
     overrode += ["quiet_hours"] if made.quiet_until is not None and one.channel in quiet.CHANNELS else []
     overrode += ["invalid_contact"] if contact["state"] != "usable" else []
     committed, with_address = openings.commit({"contact": address}, tx.salt)
+    passed = [{"provider": name, "reason": reason} for name, reason in passed_over]
     ref = unit.append(
         row["id"],
         "attempt.intended",
         members
         | committed
+        | ({"passed_over": passed} if passed else {})
         | {
             "contact_effective_from": at(contact["effective_from"]),
             "contact_effective_to": at(contact["effective_to"]),
@@ -193,6 +202,7 @@ def _intend(
             "evidence_id": evidence_id,
             "confirmation": contact["confirmation"],
             "contact_effective_from": contact["effective_from"],
+            "passed_over": json.dumps(passed) if passed else None,
             **ref.columns,
             "sealed": unit.seal(row["id"], opened | with_address, f"attempt:{row['id']}:{one.channel}:{number}"),
         }

@@ -8,10 +8,11 @@ No open member may hold personal data: only our ids, enumerated words, times and
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from noticesvc.domain import cure
+from noticesvc.domain.delivery import PASSED_OVER
 from noticesvc.domain.evidence import CHANNELS, KINDS
 from noticesvc.domain.statements import RESPONSES
 
@@ -47,11 +48,12 @@ def record(members: Mapping[str, Schema]) -> Schema:
 
 @dataclass(frozen=True, slots=True)
 class EntryType:
-    """One type of entry."""
+    """One type of entry; `optional` members are left out where there is nothing to say."""
 
     scope: Literal["notice", "subject", "shared", "either"]
     open: Mapping[str, Schema]
     committed: tuple[str, ...] = ()
+    optional: Mapping[str, Schema] = field(default_factory=dict)
 
 
 EVIDENCE: Final[Mapping[str, Schema]] = {
@@ -115,7 +117,10 @@ ENTRY_TYPES: Final[Mapping[str, EntryType]] = {
         "delivery_id": ID, "channel": CHANNEL, "state": {"enum": ["undeliverable", "cancelled", "expired", "failed"]},
         "reason": {"enum": ["no_contact", "no_provider", "refused_by_recipient", "cancelled_by_caller", "agreement_void", "anonymised",
                             "served_already", "expires_at", "no_tries_left"]}}),
-    "attempt.intended": EntryType("notice", {**EVIDENCE, **INTENT}, (*EVIDENCE_COMMITTED, "contact")),
+    # `passed_over`: providers that go before this one by priority, and why they did not get this attempt. So a switch is told once, by
+    # the attempt that follows it, and a delivery that merely waits writes nothing however long a breaker is open.
+    "attempt.intended": EntryType("notice", {**EVIDENCE, **INTENT}, (*EVIDENCE_COMMITTED, "contact"), {
+        "passed_over": many(record({"provider": WORD, "reason": {"enum": list(PASSED_OVER)}}))}),
     "attempt.answered": EntryType("notice", {
         **EVIDENCE, **INTENT, "outcome": {"enum": ["submitted", "relayed", "arrived", "rejected", "failed_temporary",
                                                    "failed_permanent", "unknown", "not_sent"]}, "intended_id": null(ID)},
@@ -159,6 +164,7 @@ def json_schema(type_: str) -> dict[str, Any]:
     either = [{"oneOf": [{"required": [f"{name}_commit"]}, {"required": [name]}]} for name in found.committed]
     either.append({"oneOf": [{"required": list(SCOPE_MEMBERS[scope])} for scope in scopes]})
     optional = {f"{name}_commit": COMMIT for name in found.committed} | {name: {"type": "null"} for name in found.committed}
+    optional |= found.optional
     for scope in scopes:
         optional |= SCOPE_MEMBERS[scope]
     schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": type_, "type": "object",

@@ -135,6 +135,9 @@ def _attempts(accepted: Entry, later: Sequence[Entry], others: Mapping[needs.Key
             if entry["attempt"] != 1 + sum(delivery == key[0] for delivery, _ in intents):
                 yield f"{here} does not have the number that follows the attempts before it."
             intents[key] = entry
+            passed = [one["provider"] for one in entry.get("passed_over") or ()]
+            if entry["provider"] in passed or len(set(passed)) != len(passed):
+                yield f"{here} passes over its own provider, or another one twice."
             yield from (f"{here} {what}" for what in _intent(entry, others, values))
         elif key not in intents:
             yield f"{here} speaks of an attempt that no entry before it intends."

@@ -32,6 +32,11 @@ def providers(notice):
     return [a["provider"] for d in notice["deliveries"] if d["channel"] == "sms" for a in d["attempts"]]
 
 
+def passed_over(notice):
+    return [[(one["provider"], one["reason"]) for one in a["passed_over"]]
+            for d in notice["deliveries"] if d["channel"] == "sms" for a in d["attempts"]]
+
+
 def sent(notice):
     return outcomes(notice, "sms")[-1:] == ["submitted"]
 
@@ -52,6 +57,12 @@ async def test_the_breaker_opens_and_closes_and_another_takes_over(sqlite_url, t
         assert {p for p, _ in tried} == {"sms", "sms2"}
         assert {o for p, o in tried if p == "sms"} == {outcome}
         assert [providers(n)[-1] for n in notices] == ["sms2"] * 4
+        # A switch is told by the attempt that follows it: refused just now, or left alone. The waiting of none wrote an entry of its own.
+        assert {why for n in notices for p, why in zip(providers(n), map(tuple, passed_over(n)), strict=True) if p == "sms"} == {()}
+        last = [passed_over(n)[-1] for n in notices]
+        assert last[-1] == [("sms", "breaker_open")]
+        assert {one for why in last for one in why} <= {("sms", "breaker_open"), ("sms", "refused")}
+        assert all(last)
         calls = len(run.sms.requests)
         assert calls == sum(1 for p, _ in tried if p == "sms"), "every call is an attempt, and every attempt was called"
         _, ready = await run.caller.get("/readyz")
@@ -74,6 +85,8 @@ async def test_a_refusal_of_the_provider_goes_elsewhere_at_once(database_url, tm
         run.sms.moves[:] = [FAULTS["refuses"][0]]
         notice = await run.until(await run.post(await run.recipient(), channels=("sms",)), sent)
         assert list(zip(providers(notice), outcomes(notice, "sms"), strict=True)) == [("sms", "failed_temporary"), ("sms2", "submitted")]
+        assert passed_over(notice) == [[], [("sms", "refused")]]
+        assert [a["code"] for d in notice["deliveries"] for a in d["attempts"]] == ["503", "0"]
         other.moves[:] = [FAULTS["refuses"][0]]
         notice_id = await run.post("u-1", channels=("sms",))
         notice = await run.until(notice_id, lambda n: len(outcomes(n, "sms")) == 2 and outcomes(n, "sms")[-1] is not None)

@@ -64,7 +64,7 @@ async def everything(desk):
         await desk.answer(notice_id, "sms", "not_sent")
         await desk.answer(notice_id, "email", "submitted", provider_reference=f"q-{reference}")
         desk.house.clock.move(10)
-        await desk.dispatch()
+        await desk.dispatch(passed_over={"sms": (("first", "breaker_open"), ("other", "refused"))})
         await desk.answer(notice_id, "sms", "submitted", provider_reference=f"gw-{reference}", claimed_time_raw="22:13", parts=2)
         await desk.receipt(notice_id, "sms", ("arrived", {"part": 1, "parts": 2}), ("arrived", {"part": 2, "parts": 2}))
         await desk.receipt(notice_id, "email", "failed_permanent", raw=b"DSN", source="dsn")

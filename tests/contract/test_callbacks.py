@@ -122,12 +122,14 @@ async def test_a_report_that_comes_before_its_attempt_waits(here):
 
 
 async def test_what_is_no_callback_is_refused(here):
-    """Unknown providers are 404, garbage 400, bodies over 1 MiB 413, HEAD does nothing; never a 500."""
+    """Unknown providers are 404, garbage 401 and with our token 400, bodies over 1 MiB 413, HEAD does nothing; never a 500."""
     assert (await here.http.get("/v1/providers/none/callbacks")).status_code == 404
     assert (await here.http.post("/v1/providers/%00/callbacks")).status_code == 404
     assert (await here.http.head(PATH, params=report(here, "a.sms.1"))).status_code == 404
     for query in ("", "status", "%ff%fe=%00", "&".join(f"a{i}=1" for i in range(500)), "x" * 20_000):
         assert (await here.http.get(f"{PATH}?{query}")).status_code in {400, 401, 422}
-    assert (await here.http.post(PATH, content=b"\x00\xff" * 100)).status_code == 400
+    assert (await here.http.post(PATH, content=b"\x00\xff" * 100)).status_code == 401
+    vouched = {name: value for name, value in report(here, "a.sms.1").items() if name != "status"}
+    assert (await here.http.post(PATH, params=vouched, content=b"\x00\xff" * 100)).status_code == 400
     assert (await here.http.post(PATH, content=bytes((1 << 20) + 1))).status_code == 413
     assert {row.state for row in await here.rows(t.receipt)} == {"refused"}

@@ -55,7 +55,7 @@ async def served(desk, **more):
                                      "body": "正文", "sms": "短信全文", "sms_carries": "full", "case": {
                                          "court": "北京市海淀区人民法院", "case_number": "(2026)京0108民初1号", "stage": "first_instance",
                                          "document_type": "应诉通知书"}} | more)
-    await desk.dispatch()
+    await desk.dispatch(passed_over={"sms": (("first", "breaker_open"),)})
     desk.house.clock.move(60)
     if "sms" in more.get("channels", ("sms",)):
         await desk.answer(notice_id, "sms", "submitted", provider_reference="K-1")
@@ -104,7 +104,8 @@ async def test_a_certificate_tells_everything_and_carries_the_proof(desk, needs,
             "通知送达记录证明", "不是人民法院的送达回证", number, "示例科技有限公司", "u-1001", "应诉通知书", "(2026)京0108民初1号",
             proofs.PHONE, proofs.MAILBOX, ADDRESS, "本人提供或确认", "协议6.3（法律文书：以到达为准）", "最薄弱环节",
             "系统状态（民事证据规定第九十三条）", "（一）系统的硬件、软件环境是否完整、可靠",
-            "（七）影响完整性和可靠性的其他因素", "法院调取", "test", "如何核验", "沙箱", "已送达"):
+            "（七）影响完整性和可靠性的其他因素", "越过 first：其连续失败，暂停使用",
+            "法院调取", "test", "如何核验", "沙箱", "已送达"):
         assert "".join(words.split()) in text, words
     subprocess.run([needs("pdfdetach"), "-save", "1", "-o", tmp_path / "proof.json", tmp_path / "c.pdf"], check=True)
     attached = (tmp_path / "proof.json").read_bytes()

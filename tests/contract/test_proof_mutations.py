@@ -178,6 +178,8 @@ def test_entries_that_contradict_each_other_fail_though_the_ledger_signed_them(b
         "that does not end where the count ends": lambda e, _: last(e, "deadline.set", ends_at="2026-12-01T16:00:00.000000Z"),
         "does not run from the independent service": lambda e, _: last(e, "deadline.set", from_evidence_id=e[0]["subject_id"]),
         "against the recorded times": lambda e, _: last(e, "attempt.intended", contact_in_effect=False),
+        "passes over its own provider": lambda e, _: last(e, "attempt.intended", passed_over=[
+            {"provider": "other", "reason": "refused"}, {"provider": "other", "reason": "breaker_open"}]),
         "tells an outcome and another kind": lambda e, _: last(e, "attempt.answered", outcome="arrived"),
         "another contact or provider than its intent": lambda e, _: last(e, "receipt.observed", provider="other"),
         "authenticated by nobody": lambda e, _: last(e, "receipt.observed", authenticated=False),

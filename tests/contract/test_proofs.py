@@ -1,5 +1,6 @@
 """Proof bundles of real histories over every database: what the operations record is complete, opens, and derives to what is shown."""
 
+from base64 import b64decode
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ from noticesvc.domain import instant
 from noticesvc.domain.contact import Wanted, wanted_set
 from noticesvc.domain.rules import BUILT_IN, configured
 from noticesvc.errors import Forbidden, NotFound
+from noticesvc.ledger.entry import decode
 from noticesvc.operations import cancel, consents, document_page, in_site, inbox, later_announcements, proving, recipients, statements
 from noticesvc.operations.contacts import Replacement
 from noticesvc.proof.verify import verify
@@ -89,6 +91,23 @@ async def test_failures_retries_and_what_was_not_sent_are_proved(desk):
     assert [[a["outcome"] for a in one["attempts"]] for one in notice["deliveries"]] == [
         ["unknown"], ["not_sent", "failed_temporary", "failed_permanent"]]
     assert (notice["state"], notice["service"]["basis"]) == ("unserved", "consequence_on_recipient")
+
+
+async def test_a_switch_of_provider_is_told_by_the_attempt_that_follows(desk):
+    """Its sealed intent names who was passed over and why, GET shows it, and the notice in the bundle has the contract's members alone."""
+    await desk.recipient()
+    notice_id = await desk.notice(channels=("sms",), sms="短信", sms_carries="full")
+    await desk.dispatch(passed_over={"sms": (("first", "breaker_open"), ("other", "refused"))})
+    await desk.answer(notice_id, "sms", "submitted", code="202")
+    told = [{"provider": "first", "reason": "breaker_open"}, {"provider": "other", "reason": "refused"}]
+    bundle = await holds(desk, notice_id)
+    intended, = [one for one in (decode(b64decode(one["entry"])) for one in bundle["entries"]) if one["type"] == "attempt.intended"]
+    assert intended["passed_over"] == told
+    reply = await desk.house.http.get(f"/v1/notices/{notice_id}")
+    shown, proved = reply.json()["deliveries"][0]["attempts"][0], bundle["notice"]["deliveries"][0]["attempts"][0]
+    assert (shown["code"], shown["passed_over"]) == ("202", told)
+    assert shown.keys() - proved.keys() == {"code", "passed_over"}
+    await proofs.sound(desk)
 
 
 async def test_a_new_attempt_ends_the_consequence_of_dead_contacts(desk):

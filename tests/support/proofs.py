@@ -71,11 +71,12 @@ class Desk:
     async def deliver_in_site(self):
         return await self.write(in_site.deliver, 100)
 
-    async def dispatch(self, only=None, routes=None):
-        """Claim and seal what is due; the sealed attempts."""
+    async def dispatch(self, only=None, routes=None, passed_over=None):
+        """Claim and seal what is due; the sealed attempts. `passed_over`: by channel, the providers that were, with their reasons."""
         claims = await self.house.database.write(claim.claim, self.owner, 100, 60)
         starts = [(c, (routes or ROUTES)[c.channel]) for c in claims if only is None or c.channel in only]
-        made = await self.write(seal.seal, self.owner, starts)
+        passed = {(c.notice_id, c.channel): passed_over[c.channel] for c in claims if c.channel in (passed_over or {})}
+        made = await self.write(seal.seal, self.owner, starts, passed)
         self.sealed |= {(one.notice_id, one.channel): one for one in made}
         return made
 

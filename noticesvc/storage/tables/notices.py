@@ -133,6 +133,7 @@ attempt = Table(
     Column("contact_effective_from", Micros),
     Column("call_started_at", Micros),
     Column("sealed", LargeBinary),  # openings of attempt.intended
+    Column("passed_over", Text),  # JSON; null where no provider was
     Column("outcome", Text),  # only `not_sent`; every other outcome is evidence
     Column("closed_batch", Id),
     Column("closed_offset", Integer),

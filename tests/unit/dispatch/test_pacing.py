@@ -47,6 +47,17 @@ def test_the_breaker_opens_after_failures_in_a_row(pacing):
     assert pacing.resting(4.0) == {"first": 7.0}
 
 
+def test_what_was_passed_over_is_told_with_its_reason(pacing):
+    """Only what goes before by priority: nothing where the first takes it, and nothing where all must wait."""
+    assert pacing.choose("sms", 0.0)[0].passed_over == ()
+    assert pacing.choose("sms", 0.0, ("second",))[0].passed_over == ()
+    assert pacing.choose("sms", 0.0, ("first",))[0].passed_over == (("first", "refused"),)
+    assert pacing.choose("sms", 0.0, ("first", "second"))[0].passed_over == ()
+    fail(pacing, 0.0, 3)
+    assert pacing.choose("sms", 1.0)[0].passed_over == (("first", "breaker_open"),)
+    assert pacing.choose("sms", 1.0, ("first",))[0].passed_over == (("first", "refused"),)
+
+
 def test_when_its_rest_is_over_exactly_one_message_probes(pacing):
     """The others go on elsewhere until it is answered; a good answer closes the breaker, a bad one opens it for as long again."""
     fail(pacing, 0.0, 3)
