@@ -9,12 +9,14 @@ What a code means, of the answer to SendSms:
 |---------------------------------------------------------|------------------------------------------------------|
 | `OK`                                                    | submitted                                            |
 | `isv.MOBILE_NUMBER_ILLEGAL`                             | PermanentFailure: no such number can exist           |
-| `isv.BUSINESS_LIMIT_CONTROL`, of a day, of a month      | TemporaryFailure: this number had too many           |
-| black-listed words, parameters too long or not allowed  | Rejected: policy (`_POLICY`)                         |
-| `isp.*` `InternalError` `UnknownError`, no code         | OutcomeUnknown: their system failed somewhere        |
-| any other: credentials, balance, signature, template, quota, throttling, time stamp | ProviderUnavailable: ours or theirs |
+| `isv.BUSINESS_LIMIT_CONTROL`                            | TemporaryFailure: this number had too many           |
+| black-listed or unsubscribed numbers, texts and parameters that are not allowed | Rejected: policy (`_POLICY`) |
+| `isp.*` `InternalError` `UnknownError` `ServiceUnavailable`, no code | OutcomeUnknown: their system failed somewhere |
+| any other: balance, signature, template, throttling, rights, the account's own quota of a day | ProviderUnavailable: ours or theirs |
 
 Reports (SmsReport, pushed as a JSON array) and records (QuerySendDetails): success is `arrived`; of failures the table below.
+Platform codes (`isv.*`, `isp.*`) stand there too: of a message that never left Aliyun.
+Sources, read 2026-11-26: help.aliyun.com/document_detail/101346.html (codes of the API) and 101347.html (codes of reports).
 Their times are Asia/Shanghai without saying so. Pushes are unsigned: only the address with our token, which
 `noticesvc providers` prints, makes one count; any other makes us ask QuerySendDetails.
 """
@@ -55,14 +57,18 @@ from providers.shared.vendor_times import SHANGHAI, in_zone, zone_fault
 
 _ALGORITHM = "ACS3-HMAC-SHA256"
 _VERSION = "2017-05-25"
-_TOO_MANY = frozenset({"isv.BUSINESS_LIMIT_CONTROL", "isv.DAY_LIMIT_CONTROL", "isv.MONTH_LIMIT_CONTROL"})
-_POLICY = re.compile(r"isv\.(BLACK_KEY_CONTROL_LIMIT|PARAM_.*|TEMPLATE_PARAMS_ILLEGAL|.*CONTENT.*)")
-_FAILED = re.compile(r"isp\..*|InternalError|UnknownError")
+_TOO_MANY = "isv.BUSINESS_LIMIT_CONTROL"
+_NO_NUMBER = "isv.MOBILE_NUMBER_ILLEGAL"
+_POLICY = re.compile(r"isv\.(BLACK_KEY_CONTROL_LIMIT|CUSTOMER_REFUSED|PARAM_.*|TEMPLATE_PARAMS_ILLEGAL|.*CONTENT.*)")
+_FAILED = re.compile(r"isp\.(?!RAM_PERMISSION_DENY).*|InternalError|UnknownError|ServiceUnavailable")
 # What carriers say of a message that did not arrive. A phone that is off, out of service or suspended may take the next one;
 # none of these words says for certain that a number does not exist: the operator lists those of the carriers' codes that do.
 _KIND_OF_CODE = {
     "MOBILE_NOT_ON_SERVICE": "failed_temporary", "MOBILE_ACCOUNT_ABNORMAL": "failed_temporary",
+    "MOBLLE_TERMINAL_ERROR": "failed_temporary",  # so they write it
     "MOBILE_TERMINAL_ERROR": "failed_temporary", "MOBILE_SEND_LIMIT": "failed_temporary", "INVALID_NUMBER": "failed_temporary",
+    "IS_CLOSE": "failed_temporary", _TOO_MANY: "failed_temporary", _NO_NUMBER: "failed_permanent",
+    "PARAMS_ILLEGAL": "rejected", "SIGNATURE_BLACKLIST": "rejected", "PORT_NOT_REGISTERED": "rejected",
     "SP_UNKNOWN_ERROR": "rejected", "NO_ROUTE": "rejected", "SP_NOT_BY_INTER_SMS": "rejected", "MOBILE_IN_BLACK": "rejected",
     "USER_REJECT": "rejected", "CONTENT_KEYWORD": "rejected", "CONTENT_ERROR": "rejected", "REJECTD": "rejected",
     "UNDELIV": "rejected", "DELETED": "rejected", "EXPIRED": "expired", "REQUEST_SUCCESS": "unmapped",
@@ -193,7 +199,8 @@ class Aliyun:
     def _kind(self, code: str | None) -> str:
         if code is not None and code in self._settings.unknown_subscriber_errors:
             return "failed_permanent"
-        return _KIND_OF_CODE.get(code or "", "unmapped")
+        platform = {"isv": "rejected", "isp": "failed_temporary"}.get((code or "").partition(".")[0], "unmapped")
+        return _KIND_OF_CODE.get(code or "", platform)
 
     async def _call(self, action: str, parameters: Mapping[str, str]) -> Reply:
         settings = self._settings
@@ -232,9 +239,9 @@ def _refusal(code: str | None, reply: Reply) -> Exception:
     kept: dict[str, Any] = {"code": code or str(reply.status), **reply.kept}
     if code is None or code == "OK" or _FAILED.fullmatch(code):
         return OutcomeUnknown("Aliyun's answer does not say whether the message was taken.", **kept)
-    if code == "isv.MOBILE_NUMBER_ILLEGAL":
+    if code == _NO_NUMBER:
         return PermanentFailure("Aliyun says that this cannot be a number.", **kept)
-    if code in _TOO_MANY:
+    if code == _TOO_MANY:
         return TemporaryFailure("This number had too many messages for now; it is tried again.", **kept)
     if _POLICY.fullmatch(code):
         return Rejected("Aliyun refuses this content.", **kept)

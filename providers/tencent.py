@@ -9,16 +9,17 @@ What a code means, of the answer to SendSms (`SendStatusSet[0].Code`, or `Error.
 | code                                                    | means                                                |
 |---------------------------------------------------------|------------------------------------------------------|
 | `Ok`                                                    | submitted                                            |
-| `InvalidParameterValue.IncorrectPhoneNumber`            | PermanentFailure: no such number can exist           |
-| `LimitExceeded.PhoneNumber*`, `….DeliveryFrequencyLimit` | TemporaryFailure: this number had too many          |
+| `….IncorrectPhoneNumber`, `….PhoneNumberParseFail`      | PermanentFailure: no such number can exist           |
+| `LimitExceeded.PhoneNumber*`, `….DeliveryFrequencyLimit`, `….MarketingSendTimeConstraint` | TemporaryFailure: too many, or not now |
 | black-listed numbers and words, parameters too long     | Rejected: policy (`_POLICY`)                         |
 | `InternalError*`, no code                               | OutcomeUnknown: their system failed somewhere        |
-| any other: AuthFailure, balance, signature, template, quota, rate | ProviderUnavailable: ours or theirs        |
+| any other: AuthFailure, balance, signature, template, quota, rate, our clock (`_NOT_READ`) | ProviderUnavailable: ours or theirs |
 
 Reports (pushed as a JSON array) and records (PullSmsSendStatusByPhoneNumber; PullSmsSendStatus itself gives every record out
 once and for all, so that a crash would lose it): SUCCESS is `arrived`; of FAIL the carrier's word decides. Pushed times are
-Asia/Shanghai without saying so, pulled ones Unix time. Pushes are unsigned: only the address with our token, which
-`noticesvc providers` prints, makes one count; any other makes us ask.
+Asia/Shanghai without saying so, pulled ones Unix time. Sources, read 2026-11-26: cloud.tencent.com/document/api/382/59177 and the
+comments of their own client (codes of SendSms), document/product/382/3771 (codes of reports), document/product/382/43547 (pushes).
+Pushes are unsigned: only the address with our token, which `noticesvc providers` prints, makes one count; any other makes us ask.
 """
 
 import hashlib
@@ -57,14 +58,17 @@ from providers.shared.vendor_times import SHANGHAI, from_unix, in_zone, zone_fau
 _ALGORITHM = "TC3-HMAC-SHA256"
 _SERVICE, _VERSION = "sms", "2021-01-11"
 _JSON = "application/json; charset=utf-8"
-_TOO_MANY = re.compile(r"LimitExceeded\.(PhoneNumber.*|DeliveryFrequencyLimit)")
+_NO_NUMBER = frozenset({"InvalidParameterValue.IncorrectPhoneNumber", "FailedOperation.PhoneNumberParseFail"})
+_TOO_MANY = re.compile(r"LimitExceeded\.(PhoneNumber(?!Count).*|DeliveryFrequencyLimit)|FailedOperation\.MarketingSendTimeConstraint")
+_NOT_READ = frozenset(f"InternalError.{name}" for name in (  # they never came to the message
+    "SigFieldMissing", "SigVerificationFail", "RestApiInterfaceNotExist", "RequestTimeException", "JsonParseFail"))
 _POLICY = re.compile(r"FailedOperation\.PhoneNumberInBlacklist|.*(SensitiveWord|DirtyWord|ContentLengthLimit|ProhibitedUseUrl).*"
                      r"|InvalidParameterValue\.TemplateParameter.*")
 # The carriers' own words (SMPP 3.4 §5.2.28) and Tencent's. A phone that is off or suspended may take the next message; that a
 # number does not exist is said only by carriers' codes, each by its own, which the operator lists.
 _KIND_OF_WORD = {
     "DELIVRD": "arrived", "EXPIRED": "expired", "UNDELIV": "rejected", "REJECTD": "rejected", "DELETED": "rejected",
-    "ACCEPTD": "relayed", "ENROUTE": "relayed", "BLACK": "rejected", "SHUTDOWN": "failed_temporary",
+    "ACCEPTD": "relayed", "ENROUTE": "relayed", "002": "failed_temporary", "-106": "rejected",
 }
 _STRIKES = frozenset({"rejected", "failed_permanent", "expired"})
 _REFERENCE = re.compile(r"[0-9a-z_.-]{1,80}")
@@ -233,12 +237,12 @@ def _error(reply: Reply) -> str | None:
 def _refusal(code: str | None, reply: Reply) -> Exception:
     """What an answer that is not Ok means, by the table in this module's head."""
     kept: dict[str, Any] = {"code": code or str(reply.status), **reply.kept}
-    if code is None or code in {"Ok", "Error"} or code.startswith(("InternalError", "http-")):
+    if code is None or code in {"Ok", "Error"} or (code.startswith(("InternalError", "http-")) and code not in _NOT_READ):
         return OutcomeUnknown("Tencent's answer does not say whether the message was taken.", **kept)
-    if code == "InvalidParameterValue.IncorrectPhoneNumber":
+    if code in _NO_NUMBER:
         return PermanentFailure("Tencent says that this cannot be a number.", **kept)
     if _TOO_MANY.fullmatch(code):
-        return TemporaryFailure("This number had too many messages for now; it is tried again.", **kept)
+        return TemporaryFailure("This number had too many messages, or gets none at this hour; it is tried again.", **kept)
     if _POLICY.fullmatch(code):
         return Rejected("Tencent refuses this content or number.", **kept)
     return ProviderUnavailable("Tencent did not take the message: look up the code; credentials, balance, signature or template.", **kept)

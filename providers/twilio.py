@@ -6,15 +6,17 @@ status callbacks carries it, and what is asked is the resource under its Sid; an
 | answer                                             | means                                                                  |
 |----------------------------------------------------|------------------------------------------------------------------------|
 | 201 with a Sid                                     | submitted                                                              |
-| 21211 21217 21401 (no valid number)                | PermanentFailure                                                       |
-| 21610 (opted out) 21614 21617 21602 21635 30006    | Rejected: policy, a landline, too long                                 |
-| 14107 21611 (too many for this number or sender)   | TemporaryFailure                                                       |
-| any other 4xx: 20003, 20429, 21408, 21603, 21606, 21612 … | ProviderUnavailable: credentials, rate, permission, sender, route |
+| 21211 (no valid number)                            | PermanentFailure                                                       |
+| 21610 (opted out) 21614 21617 21602 21635 21658 30006 | Rejected: policy, a landline, too long                              |
+| 14107 (too many between the two numbers)           | TemporaryFailure                                                       |
+| any other 4xx: 20003, 20429, 21401, 21408, 21606, 21611, 21612 … | ProviderUnavailable: credentials, rate, permission, sender, route |
 | else                                               | OutcomeUnknown                                                         |
 
 Status: queued, accepted, scheduled, sending say nothing new; `sent` is `relayed`, `delivered` and `read` `arrived`, `canceled`
 `rejected`; `undelivered` and `failed` by ErrorCode, `rejected` for one that no table knows: it was given up for good.
-Callbacks are signed: X-Twilio-Signature is the base64 HMAC-SHA1, under the auth token, of the whole address and the sorted form.
+Callbacks are signed: X-Twilio-Signature is the base64 HMAC-SHA1, under the auth token, of the whole address and the sorted form. (A
+webhook rule may have Twilio sign with another key and algorithm, X-Twilio-Webhooks-Signature-Settings; leave that off for ours.)
+Sources, read 2026-11-26: www.twilio.com/docs/api/errors/<code>, /docs/usage/webhooks/webhooks-security; their clients' test vectors.
 """
 
 import base64
@@ -49,13 +51,13 @@ from providers.shared.http_call import HttpCalls, Reply, require_address, requir
 from providers.shared.json_slices import word
 
 _LONGEST = 1600  # characters of a Body
-_NO_NUMBER = frozenset({"21211", "21217", "21401"})
-_POLICY = frozenset({"21610", "21614", "21617", "21602", "21635", "30006"})
-_LATER = frozenset({"14107", "21611"})
+_NO_NUMBER = "21211"  # 21401 speaks of our own sender, 21217 of calls
+_POLICY = frozenset({"21610", "21614", "21617", "21602", "21635", "21658", "30006"})
+_LATER = "14107"  # 21611, a full queue, is the sender's: another provider may take it
 _KIND_OF_STATUS = {"sent": "relayed", "delivered": "arrived", "read": "arrived", "canceled": "rejected"}
 _NOTHING_NEW = frozenset({"queued", "accepted", "scheduled", "sending"})
 _KIND_OF_ERROR = {
-    "30001": "failed_temporary",  # queue overflow
+    "14107": "failed_temporary", "30001": "failed_temporary",  # too many between the two numbers; queue overflow
     "30003": "failed_temporary",  # the handset cannot be reached: off, or out of service
     "30005": "failed_permanent",  # the number is unknown and may no longer exist
     "30017": "failed_temporary", "30022": "failed_temporary",  # congestion, rate
@@ -234,10 +236,10 @@ def _refusal(code: str | None, reply: Reply) -> Exception:
     kept: dict[str, Any] = {"code": code or str(reply.status), **reply.kept}
     if not 400 <= reply.status < 500:
         return OutcomeUnknown("Twilio's answer does not say whether the message was taken.", **kept)
-    if code in _NO_NUMBER:
+    if code == _NO_NUMBER:
         return PermanentFailure("Twilio says that this cannot be a number.", **kept)
     if code in _POLICY:
         return Rejected("Twilio refuses this message or number.", **kept)
-    if code in _LATER:
+    if code == _LATER:
         return TemporaryFailure("There were too many messages for now; it is tried again.", **kept)
     return ProviderUnavailable("Twilio did not take the message: look up the code; credentials, sender, permission or route.", **kept)

@@ -5,6 +5,7 @@ then is the mail marked \\Deleted and expunged. A mail that was committed and no
 """
 
 import asyncio
+import contextlib
 import imaplib
 import ssl
 import threading
@@ -112,7 +113,8 @@ class ImapIntake:
             sentence = "The log-in was refused; check dsn_imap.username and password."
             client.login(settings.username, settings.password)
         except (imaplib.IMAP4.error, OSError):
-            client.shutdown()
+            with contextlib.suppress(OSError):  # a refused certificate took the socket away
+                client.shutdown()
             raise ImapFault(sentence) from None
         return client
 

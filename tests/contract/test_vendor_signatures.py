@@ -145,6 +145,12 @@ PUBLISHED = [  # Twilio's documentation on the security of webhooks: auth token 
      "0/KCTR6DLpKmkAf8muzZqo1nDgQ="),
 ]
 EXAMPLE_URL = "https://mycompany.com/myapp.php?foo=1&bar=2"
+PUBLISHED_BY_THEIR_CLIENTS = [  # the tests of twilio-php and twilio-csharp: repeated members, letters of the address, a port
+    (EXAMPLE_URL, [("Sid", "CA123"), ("SidAccount", "AC123"), ("Digits", "5678"), ("Digits", "1234"), ("Digits", "1234")],
+     "IK+Dwps556ElfBT0I3Rgjkr1wJU="),
+    ("https://MyCompany.com/myapp.php?foo=1&bar=2", [*PUBLISHED[0][0].items()], "g9IN/x4Cft2g517EjYvEvM/W7LU="),
+    ("https://MyCompany.com:1234/myapp.php?foo=1&bar=2", [*PUBLISHED[0][0].items()], "PCqOZm8cnu/L6+u5i5fuEd+Iac4="),
+]
 
 
 def twilio_of(token):
@@ -159,6 +165,17 @@ def test_twilios_published_signatures_hold(form, signature):
     from urllib.parse import urlencode
     assert twilio_of("12345").signature(EXAMPLE_URL, urlencode(form).encode()).decode() == signature
     assert RequestValidator("12345").validate(EXAMPLE_URL, form, signature)
+
+
+@pytest.mark.parametrize(("url", "pairs", "signature"), PUBLISHED_BY_THEIR_CLIENTS)
+def test_what_their_clients_publish_holds(url, pairs, signature):
+    """A repeated member counts once with each value, in order; letters and port of the address are signed as they stand."""
+    from urllib.parse import urlencode
+    body = urlencode(pairs).encode()
+    assert twilio_of("12345").signature(url, body).decode() == signature
+    form = urlencode([*pairs, ("MessageSid", "SM1"), ("MessageStatus", "delivered")]).encode()
+    wrong = twilio_of("12345").parse_callback(Callback("POST", {}, {"x-twilio-signature": signature}, form, url=url))
+    assert (wrong.status, [r.authenticated_by for r in wrong.receipts]) == (401, [None])
 
 
 @pytest.mark.parametrize("url", ["https://n.example/v1/providers/t/callbacks?reference=a.sms.1&token=x%2Fy", "https://n.example:8443/cb",

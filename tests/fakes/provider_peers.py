@@ -205,7 +205,7 @@ def aliyun():
     return VendorPeer(
         Aliyun, vendor_server.AliyunServer,
         {"temporary": "isv.BUSINESS_LIMIT_CONTROL", "permanent": "isv.MOBILE_NUMBER_ILLEGAL", "rejected": "isv.BLACK_KEY_CONTROL_LIMIT",
-         "out of money": "isv.AMOUNT_NOT_ENOUGH", "their failure": "isp.RAM_PERMISSION_DENY"},
+         "out of money": "isv.AMOUNT_NOT_ENOUGH", "their failure": "isp.SYSTEM_ERROR"},
         access_key_id="LTAI-test", access_key_secret=SECRET, sign_name="示例 & 平台",
         templates={"hello": {"code": "SMS_1", "params": {"name": "name", "code": "link_token"}}})
 

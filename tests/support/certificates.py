@@ -31,8 +31,8 @@ def authority_pem() -> bytes:
 
 
 @functools.cache
-def server_context(*names: str) -> tuple[ssl.SSLContext, str]:
-    """A server's context with a certificate for these names, and the SHA-256 of that certificate in hex."""
+def signed_pem(*names: str) -> tuple[bytes, str]:
+    """A certificate for these names with its key, as PEM, and the SHA-256 of that certificate in hex."""
     signer, authority = _authority()
     key = ec.generate_private_key(ec.SECP256R1())
     made = (x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(authority.subject).public_key(key.public_key())
@@ -40,10 +40,18 @@ def server_context(*names: str) -> tuple[ssl.SSLContext, str]:
             .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
             .sign(signer, hashes.SHA256()))
+    pem = made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return pem, made.fingerprint(hashes.SHA256()).hex()
+
+
+@functools.cache
+def server_context(*names: str) -> tuple[ssl.SSLContext, str]:
+    """A server's context with a certificate for these names, and the SHA-256 of that certificate in hex."""
+    pem, fingerprint = signed_pem(*names)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
-        pem = Path(folder) / "pem"
-        pem.write_bytes(made.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-        context.load_cert_chain(pem)
-    return context, made.fingerprint(hashes.SHA256()).hex()
+        file = Path(folder) / "pem"
+        file.write_bytes(pem)
+        context.load_cert_chain(file)
+    return context, fingerprint

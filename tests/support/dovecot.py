@@ -21,7 +21,7 @@ listen = 127.0.0.1
 base_dir = {home}/run
 state_dir = {home}/state
 log_path = {home}/log
-ssl = no
+{tls}
 disable_plaintext_auth = no
 mail_location = maildir:{home}/mail
 default_internal_user = dovecot
@@ -41,7 +41,8 @@ service imap-login {{
     port = {port}
   }}
   inet_listener imaps {{
-    port = 0
+    port = {imaps_port}
+    ssl = {implicit}
   }}
 }}
 """
@@ -49,9 +50,10 @@ service imap-login {{
 
 @dataclass
 class Dovecot:
-    """A running instance."""
+    """A running instance; `imaps_port` is 0 where it has no certificate."""
 
     port: int
+    imaps_port: int
     mail: Path
     log: Path
 
@@ -72,19 +74,24 @@ class Dovecot:
 
 
 @asynccontextmanager
-async def running_dovecot(program):
-    """Start one in a folder of its own."""
+async def running_dovecot(program, certificate=None):
+    """Start one in a folder of its own; with a certificate and key (PEM) it offers STARTTLS, and TLS on a port of its own."""
     if os.geteuid() != 0:
         missing("Dovecot", "its master starts only as root; run this test as root")
     owner = pwd.getpwnam("nobody")
     with tempfile.TemporaryDirectory(prefix="dovecot-", ignore_cleanup_errors=True) as folder:
-        home, port = Path(folder), free_port()
+        home, port, imaps_port = Path(folder), free_port(), free_port() if certificate else 0
         home.chmod(0o755)
         file = home / "dovecot.conf"
-        file.write_text(CONFIG.format(home=home, port=port, password=PASSWORD, uid=owner.pw_uid, gid=owner.pw_gid))
+        tls = "ssl = no"
+        if certificate:
+            (home / "pem").write_bytes(certificate)
+            tls = f"ssl = yes\nssl_cert = <{home}/pem\nssl_key = <{home}/pem"
+        file.write_text(CONFIG.format(home=home, port=port, imaps_port=imaps_port, implicit="yes" if certificate else "no", tls=tls,
+                                      password=PASSWORD, uid=owner.pw_uid, gid=owner.pw_gid))
         process = await asyncio.create_subprocess_exec(program, "-F", "-c", os.fspath(file), stdin=subprocess.DEVNULL,
                                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        found = Dovecot(port, home / "mail", home / "log")
+        found = Dovecot(port, imaps_port, home / "mail", home / "log")
         found.put("0.first", b"Subject: removed before the test\r\n\r\n")
         for path in found.left():
             path.unlink()

@@ -64,10 +64,14 @@ def test_what_is_no_report_is_taken_and_says_nothing(name, body):
 
 @pytest.mark.parametrize(("name", "code", "kind"), [
     ("aliyun", "MOBILE_NOT_ON_SERVICE", "failed_temporary"), ("aliyun", "MOBILE_TERMINAL_ERROR", "failed_temporary"),
+    ("aliyun", "MOBLLE_TERMINAL_ERROR", "failed_temporary"), ("aliyun", "IS_CLOSE", "failed_temporary"),
+    ("aliyun", "isv.SMS_SIGN_ILLEGAL", "rejected"), ("aliyun", "isv.BUSINESS_LIMIT_CONTROL", "failed_temporary"),
+    ("aliyun", "isp.SYSTEM_ERROR", "failed_temporary"), ("aliyun", "REQUEST_SUCCESS", "unmapped"),
     ("aliyun", "CONTENT_KEYWORD", "rejected"), ("aliyun", "USER_REJECT", "rejected"), ("aliyun", "EXPIRED", "expired"),
     ("aliyun", "MK:9999", "unmapped"), ("aliyun", None, "unmapped"), ("aliyun", "MK:0001", "failed_permanent"),
     ("tencent", "UNDELIV", "rejected"), ("tencent", "EXPIRED", "expired"), ("tencent", "REJECTD", "rejected"),
-    ("tencent", "SHUTDOWN", "failed_temporary"), ("tencent", "DELIVRD", "unmapped"), ("tencent", "x" * 5000, "unmapped"),
+    ("tencent", "002", "failed_temporary"), ("tencent", "-106", "rejected"), ("tencent", "SHUTDOWN", "unmapped"),
+    ("tencent", "DELIVRD", "unmapped"), ("tencent", "x" * 5000, "unmapped"),
     ("tencent", "MK:0001", "failed_permanent")])
 def test_what_failed_and_why(name, code, kind):
     """Off, suspended or black-listed is no missing number; which of the carriers' codes say "no such number" the operator lists."""
