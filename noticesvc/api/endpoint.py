@@ -34,6 +34,7 @@ class Endpoint:
     status: int = 200
     body_limit: int = wire.BODY_LIMIT
     media_type: str = "application/json"  # of the body, where `body` is null but bytes are taken
+    more_media_types: tuple[str, ...] = ()  # that the bytes may have beside it
     raw_body: bool = False
     reply_media_type: str = "application/json"
     inbox_token: bool = False  # an inbox token opens it too

@@ -93,7 +93,8 @@ def _operation(endpoint: Endpoint, names: Any, schemas: dict[str, Any]) -> dict[
         lines = "ndjson" in endpoint.media_type  # of lines none is a number too, and they are text to whoever does not know the type
         shape = _FORM if endpoint.media_type == "multipart/form-data" else {}
         content: dict[str, Any] = {endpoint.media_type: {"schema": shape}}
-        content |= {"text/plain": {"schema": {"type": "string"}}} if lines else {}
+        more = endpoint.more_media_types or (("text/plain",) if lines else ())
+        content |= {one: {"schema": {"type": "string"}} for one in more}
         made["requestBody"] = {"required": not lines, "content": content}
     return made
 

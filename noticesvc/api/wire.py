@@ -58,9 +58,17 @@ def _line(value: str) -> str:
     return value
 
 
+NO_CALLER_ID = "must be 1 to 128 characters without /, control characters, and not . or .."
+
+
+def is_caller_id(value: str) -> bool:
+    """Whether a caller may call something so."""
+    return 1 <= len(value) <= 128 and "/" not in value and value not in {".", ".."} and is_line(value)
+
+
 def _caller_id(value: str) -> str:
-    if not 1 <= len(value) <= 128 or "/" in value or value in (".", "..") or _CONTROL.search(value) or _SURROGATE.search(value):
-        raise PydanticCustomError("id", "must be 1 to 128 characters without /, control characters, and not . or ..")
+    if not is_caller_id(value):
+        raise PydanticCustomError("id", NO_CALLER_ID)
     return value
 
 
