@@ -14,6 +14,8 @@ from collections.abc import Iterator
 
 import uvloop
 
+from tests.support.ports import free_port
+
 _ANSWER = b"HTTP/1.1 202 Accepted\r\nContent-Type: text/html\r\nContent-Length: 24\r\n\r\n0: Accepted for delivery"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -41,12 +43,10 @@ async def _serve(port: int) -> None:
 @contextlib.contextmanager
 def running() -> Iterator[int]:
     """The port of a running gateway."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen([sys.executable, "-m", "bench.gateway", str(port)])
     try:
-        ends = time.monotonic() + 20
+        ends = time.monotonic() + 60
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
                 break

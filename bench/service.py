@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,15 +13,10 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.ports import free_port
+
 NOTICESVC = [sys.executable, "-c", "from noticesvc.cli.main import main; main()"]
 READY = re.compile(r"^ready \S+ \S+$", re.MULTILINE)
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 
 class Sink:
     """A running smtp-sink on a free loopback port."""
@@ -45,19 +47,20 @@ def running() -> Iterator[Sink]:
     path = shutil.which("smtp-sink") or shutil.which("smtp-sink", path="/usr/sbin:/sbin")
     if path is None:
         raise SystemExit("smtp-sink is missing; install the package postfix.")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "count"
         with output.open("wb") as file:
             user = ["-u", "nobody"] if os.geteuid() == 0 else []
             process = subprocess.Popen([path, "-c", *user, f"127.0.0.1:{port}", "4096"], stdout=file, stderr=subprocess.DEVNULL)
         try:
-            ends = time.monotonic() + 10
-            while time.monotonic() < ends:
+            ends = time.monotonic() + 60
+            while True:
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
                     break
+                if process.poll() is not None or time.monotonic() > ends:
+                    raise SystemExit("smtp-sink did not start")
+                time.sleep(0.02)
             yield Sink(process, port, output)
         finally:
             process.kill()

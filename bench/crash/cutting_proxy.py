@@ -6,6 +6,8 @@ Used by bench.crash.faults, in the event loop of the run.
 import asyncio
 import contextlib
 
+from tests.fakes.door import Door
+
 
 class CuttingProxy:
     """Passes bytes on from `port` to a server on loopback, until it is `cut`; `mend` lets new connections pass."""
@@ -13,18 +15,16 @@ class CuttingProxy:
     def __init__(self, server_port: int, host: str = "127.0.0.1") -> None:
         self._to, self._host, self._cut = server_port, host, False
         self._open: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
+        self._door = Door(self._pass)
         self.port = 0
 
     async def __aenter__(self) -> "CuttingProxy":
-        self._server = await asyncio.start_server(self._pass, self._host, 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = await self._door.open(self._host, 0)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.cut()
-        if self._server is not None:
-            self._server.close()
+        await self._door.close()
 
     def cut(self) -> None:
         """Break what is open, and refuse what comes."""

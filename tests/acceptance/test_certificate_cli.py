@@ -1,12 +1,12 @@
 """Certificates and case bundles at the shell, beside a live service with its sandbox."""
 
 import io
-import time
 import zipfile
 
 import pytest
 
-from tests.acceptance.test_proof_cli import PATIENCE_S, Service
+from tests.acceptance.test_proof_cli import Service
+from tests.support.waiting import seen
 
 CASE = "(2026)京0105民初7号"
 
@@ -24,10 +24,7 @@ def service(tmp_path_factory):
             "case": {"court": "法院", "case_number": CASE, "stage": "first_instance", "document_type": "传票"}})
         assert answer.status_code == 202, answer.text
         made.notice_id = answer.json()["id"]
-        end = time.monotonic() + PATIENCE_S
-        while made.http.get(f"/v1/notices/{made.notice_id}").json()["state"] != "served":
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        seen(lambda: made.http.get(f"/v1/notices/{made.notice_id}").json(), lambda notice: notice["state"] == "served")
         yield made
     finally:
         made.stop()

@@ -3,27 +3,20 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests.support.asking import caller
+from tests.support.ports import free_port
 from tests.support.shell import run as run_command
+from tests.support.waiting import PATIENCE_S, seen
 
 COMMAND = [sys.executable, "-c", "from noticesvc.cli.main import main; main()"]
-PATIENCE_S = 60
 UUID7 = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 FINISHED = {"delivered", "failed"}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Shell:
@@ -45,20 +38,16 @@ class Shell:
         return json.loads(done.stdout)
 
     def put_contacts(self, recipient_id, sms, email):
-        answer = httpx.put(f"{self.url}/v1/recipients/{recipient_id}/contacts", headers={"Authorization": f"Bearer {self.key}"}, json={
-            "contacts": [{"channel": "sms", "address": sms, "confirmation": "confirmed"},
-                         {"channel": "email", "address": email, "confirmation": "confirmed"}], "source": "registration"},
-            trust_env=False, timeout=10)
+        with caller(self.url, self.key) as http:
+            answer = http.put(f"/v1/recipients/{recipient_id}/contacts", json={"source": "registration", "contacts": [
+                {"channel": "sms", "address": sms, "confirmation": "confirmed"},
+                {"channel": "email", "address": email, "confirmation": "confirmed"}]})
         assert answer.status_code == 200, answer.text
 
     def finished(self, notice_id):
         """The notice's story once every delivery of it is finished."""
-        ends = time.monotonic() + PATIENCE_S
-        while time.monotonic() < ends:
-            story = self.json("notice", "show", notice_id)
-            if all(one["state"] in FINISHED for one in story["deliveries"]):
-                return story
-        raise AssertionError("not finished in time")
+        return seen(lambda: self.json("notice", "show", notice_id),
+                    lambda story: all(one["state"] in FINISHED for one in story["deliveries"]))
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ import pytest
 
 from bench.crash.clients import Clients
 from bench.crash.lines import Lines
-from bench.crash.service import Service, free_port
+from bench.crash.service import Service
 from tests.fakes.receiver import Receiver
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
@@ -66,8 +67,10 @@ async def test_a_dead_number_is_cured_or_lapses(database_url, tmp_path):
             return (await caller.get("/v1/notices?recipient_id=reachable&category=contact_cure"))[1]["items"]
         cure, = await until(cures, lambda items: items and items[0]["deadlines"])
         assert [one["kind"] for one in cure["deadlines"]] == ["cure"]
-        _, kept = await caller.get("/sandbox/messages")
-        mail = next(one for one in kept["items"] if one["to"] == "li@example.cn")
+
+        async def mails():
+            return [one for one in (await caller.get("/sandbox/messages"))[1]["items"] if one["to"] == "li@example.cn"]
+        mail, = await until(mails, bool)
         assert (mail["subject"], "手机号码" in mail["text"], DEAD in mail["text"]) == ("请更新您的联系方式", True, False)
         await contacts(caller, "reachable", ALIVE, "li@example.cn")
 

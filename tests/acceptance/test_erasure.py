@@ -12,21 +12,20 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import asyncpg
-import httpx
 from sqlalchemy import make_url
 
 from noticesvc import config
 from noticesvc.bootstrap import key_sources
 from noticesvc.bootstrap.installation import open_database
 from tests.support import shell
+from tests.support.asking import caller
 from tests.support.spying import loot
+from tests.support.waiting import PATIENCE_S, seen
 
 COMMAND = [sys.executable, "-c", "from noticesvc.cli.main import main; main()"]
-PATIENCE_S = 60
 DISTINCT = {"zhang": ("u-zhang-7731", "+8613800138000", "zhang.qi@mail.example.cn"),
             "li": ("u-li-8842", "+8613900139000", "li.ba@mail.example.cn")}
 
@@ -49,7 +48,7 @@ class House:
             self.process = subprocess.Popen([*COMMAND, "serve", "--config", str(self.config)], env=self.env, stdout=subprocess.PIPE,
                                             stderr=log, text=True)
         url = self.process.stdout.readline().split()[-1]
-        self.http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {self.key}"}, trust_env=False, timeout=20)
+        self.http = caller(url, self.key)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -64,11 +63,7 @@ class House:
         return reply.json() if reply.content else {}
 
     def until(self, path: str, holds) -> dict:
-        end = time.monotonic() + PATIENCE_S
-        while not holds(found := self.call("GET", path)):
-            assert time.monotonic() < end, found
-            time.sleep(0.05)
-        return found
+        return seen(lambda: self.call("GET", path), holds)
 
 
 def _life(house: House, name: str) -> tuple[str, str]:

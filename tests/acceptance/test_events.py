@@ -3,6 +3,7 @@
 import pytest
 
 from tests.fakes.receiver import Receiver
+from tests.support.ports import free_port
 from tests.support.process import running
 from tests.support.waiting import until
 
@@ -19,7 +20,8 @@ async def told(receiver, count):
 
 async def test_each_event_comes_whatever_happens_to_either_side(database_url, tmp_path):
     """Every served notice is told at least once under one id, though receiver and service are killed in between."""
-    async with Receiver(["hang"]) as first, running(tmp_path, database_url, events={"url": first.url, "secret": SECRET}) as run:
+    first = Receiver(["hang"], port=free_port())
+    async with first, running(tmp_path, database_url, events={"url": first.url, "secret": SECRET}) as run:
         process = await run.service.start()
         ids = [await run.post(await run.recipient())]
         await first.came.wait()

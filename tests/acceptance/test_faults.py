@@ -27,7 +27,7 @@ async def all_delivered(run, ids):
 @pytest.mark.postgres
 async def test_postgresql_crashes_and_comes_back(durable_postgres, tmp_path):
     """While it is away POST answers 503 and the process stays; afterwards each notice is sent once, those in flight too."""
-    async with running(tmp_path, durable_postgres.new_database(), worker={"concurrency": 4, "claim_batch": 10}) as run:
+    async with running(tmp_path, durable_postgres.new_database(), worker={"concurrency": 4, "claim_batch": 10}, patient=True) as run:
         await run.service.start()
         ids = await run.post_many(await run.recipient(), 60)
         await run.taken(10)
@@ -44,7 +44,7 @@ async def test_postgresql_crashes_and_comes_back(durable_postgres, tmp_path):
 
 async def test_another_process_locks_the_sqlite_file(sqlite_url, tmp_path):
     """While another process holds the write lock POST answers 503 and reads go on; afterwards each notice is sent once."""
-    async with running(tmp_path, sqlite_url, worker={"concurrency": 4}) as run:
+    async with running(tmp_path, sqlite_url, worker={"concurrency": 4}, patient=True) as run:
         await run.service.start()
         ids = await run.post_many(await run.recipient(), 60)
         await run.taken(10)
@@ -82,7 +82,7 @@ async def test_the_disk_is_full(tmp_path):
     Where no file system can be mounted, a limit on the size of files does the same to the process.
     """
     with small_disk(tmp_path / "disk") as mounted:
-        async with running(tmp_path / "disk", None) as run:
+        async with running(tmp_path / "disk", None, patient=True) as run:
             process = await run.service.start()
             ids = await run.post_many(await run.recipient(), 5)
             await all_delivered(run, ids)
@@ -146,7 +146,7 @@ async def test_the_wall_clock_jumps(database_url, tmp_path):
     clock = tmp_path / "offset"
     clock.write_text("0")
     async with running(tmp_path, database_url, wrapper=f"{SABOTAGE}shifted_clock({str(clock)!r})",
-                       worker={"concurrency": 4, "claim_batch": 20}) as run:
+                       worker={"concurrency": 4, "claim_batch": 20}, patient=True) as run:
         await run.service.start()
         recipient = await run.recipient()
         ids = []
@@ -168,7 +168,7 @@ async def test_the_wall_clock_jumps(database_url, tmp_path):
 @pytest.mark.postgres
 async def test_two_workers_share_the_work_and_one_is_stopped(postgres_url, tmp_path):
     """Two workers and an API, one worker stopped by SIGTERM in flight: it ends with 0 and each notice is sent once."""
-    async with running(tmp_path, postgres_url, worker={"concurrency": 4, "claim_batch": 8}) as run:
+    async with running(tmp_path, postgres_url, worker={"concurrency": 4, "claim_batch": 8}, patient=True) as run:
         await run.service.start(only="api")
         first, _ = await run.service.start(only="worker"), await run.service.start(only="worker")
         ids = await run.post_many(await run.recipient(), 80)
@@ -198,7 +198,7 @@ async def test_a_worker_adopts_what_a_killed_one_left(postgres_url, tmp_path):
 
 async def test_sigterm_finishes_what_is_in_flight(database_url, tmp_path):
     """SIGTERM while mails are on their way: status 0 in time, no attempt left open, and the next process sends the rest once."""
-    async with running(tmp_path, database_url, worker={"concurrency": 4}) as run:
+    async with running(tmp_path, database_url, worker={"concurrency": 4}, patient=True) as run:
         await run.service.start()
         ids = await run.post_many(await run.recipient(), 80)
         await run.taken(10)
@@ -213,7 +213,7 @@ async def test_sigterm_finishes_what_is_in_flight(database_url, tmp_path):
 
 async def test_a_seal_that_failed_was_committed_all_the_same(database_url, tmp_path):
     """The worker cannot know: what it may have sealed is closed as not sent, and sent once, by the next attempt."""
-    async with running(tmp_path, database_url, wrapper=f"{SABOTAGE}fail_after_commit(seal.seal)") as run:
+    async with running(tmp_path, database_url, wrapper=f"{SABOTAGE}fail_after_commit(seal.seal)", patient=True) as run:
         await run.service.start()
         notice = await run.until(await run.post(await run.recipient(), key="k"), delivered)
         assert outcomes(notice) == ["not_sent", "arrived"]
@@ -223,7 +223,7 @@ async def test_a_seal_that_failed_was_committed_all_the_same(database_url, tmp_p
 
 async def test_a_result_that_failed_was_committed_all_the_same(database_url, tmp_path):
     """Recording it again changes nothing: one answer, one evidence item."""
-    async with running(tmp_path, database_url, wrapper=f"{SABOTAGE}fail_after_commit(record.record)") as run:
+    async with running(tmp_path, database_url, wrapper=f"{SABOTAGE}fail_after_commit(record.record)", patient=True) as run:
         await run.service.start()
         notice = await run.until(await run.post(await run.recipient(), key="k"), delivered)
         assert outcomes(notice) == ["arrived"]

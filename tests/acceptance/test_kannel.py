@@ -11,7 +11,9 @@ import pytest
 
 from noticesvc.provider import Callback, Message, Rejected, TemporaryFailure
 from providers.kannel import Kannel
-from tests.support.postgres import free_port
+from tests.fakes.door import Door
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE_S, until
 
 pytestmark = pytest.mark.real_peer
 
@@ -54,15 +56,18 @@ class Box:
     reports: asyncio.Queue
     report_url: str
 
-    def at_the_carrier(self):
-        """The messages that reached the carrier: (receiver, kind, rest of the line)."""
-        lines = self.carrier_log.read_text(errors="replace").splitlines()
-        words = [line.partition("<")[2].rstrip(">").split(" ", 3) for line in lines if "Got message" in line]
-        return [tuple(word[1:]) for word in words]
+    async def at_the_carrier(self, count):
+        """The messages that reached the carrier, once they are so many: (receiver, kind, rest of the line)."""
+        async def look():
+            text = self.carrier_log.read_text(errors="replace")
+            lines = text[:text.rfind("\n") + 1].splitlines()
+            words = [line.partition("<")[2].rstrip(">").split(" ", 3) for line in lines if "Got message" in line]
+            return [tuple(word[1:]) for word in words]
+        return await until(look, lambda found: len(found) >= count)
 
 
 async def _listening(port, process):
-    for _ in range(400):
+    for _ in range(1200):
         assert process.poll() is None, f"{process.args[0]} ended with {process.returncode}"
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -97,9 +102,10 @@ async def kannel(needs, tmp_path):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
-    listener = await asyncio.start_server(take_report, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
+    door = Door(take_report)
+    port = await door.open("127.0.0.1", 0)
     try:
         await _listening(ports["boxes"], start(bearerbox, os.fspath(config), log="bearerbox.out"))
         start(fakesmsc, "-H", "127.0.0.1", "-r", str(ports["carrier"]), "-m", "0", "1 2 text x", log="carrier.log")
@@ -115,8 +121,7 @@ async def kannel(needs, tmp_path):
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        listener.close()
-        await listener.wait_closed()
+        await door.close()
 
 
 @asynccontextmanager
@@ -133,11 +138,11 @@ def notice(box, text, to="+8613800138000"):
                    callback_url=box.report_url, commercial=False)
 
 
-async def receipts(box, provider, wanted):
-    """The receipts of the next reports, until `wanted` of them say arrived."""
+async def receipts(box, provider, **wanted):
+    """The receipts of the next reports, until there are so many of each kind; two that follow each other may change places."""
     found = []
-    while sum(receipt.kind == "arrived" for receipt in found) < wanted:
-        target = urlsplit(await asyncio.wait_for(box.reports.get(), 20))
+    while any(sum(receipt.kind == kind for receipt in found) < count for kind, count in wanted.items()):
+        target = urlsplit(await asyncio.wait_for(box.reports.get(), PATIENCE_S))
         query = dict(parse_qsl(target.query, keep_blank_values=True))
         assert query["token"] == "a/Ab="
         answer = provider.parse_callback(Callback("GET", query, {}, b"", reference="0199.1"))
@@ -150,13 +155,13 @@ async def test_a_chinese_message_arrives_and_is_reported(kannel):
     """UCS-2 text reaches the carrier unchanged, and its reports come back: taken by the carrier, then delivered."""
     async with opened(kannel) as provider:
         answer = await provider.submit(notice(kannel, "【平台】您好"))
-        found = await receipts(kannel, provider, 1)
+        found = await receipts(kannel, provider, relayed=1, arrived=1)
     assert answer.outcome == "submitted"
     assert answer.raw == b"0: Accepted for delivery"
-    assert [receipt.kind for receipt in found] == ["relayed", "arrived"]
+    assert sorted(receipt.kind for receipt in found) == ["arrived", "relayed"]
     assert {receipt.authenticated_by for receipt in found} == {"hmac-token"}
     assert all(receipt.claimed_at.endswith("Z") for receipt in found)
-    ((to, kind, payload),) = kannel.at_the_carrier()
+    ((to, kind, payload),) = await kannel.at_the_carrier(1)
     assert (to, kind) == ("+8613800138000", "ucs-2")
     assert unquote_to_bytes(payload.replace("+", " ")).decode("utf-16-be") == "【平台】您好"
 
@@ -165,20 +170,20 @@ async def test_every_part_of_a_long_message_is_reported(kannel):
     """A message in three parts is delivered only when Kannel has reported all three."""
     async with opened(kannel) as provider:
         answer = await provider.submit(notice(kannel, "协" * 150))
-        found = await receipts(kannel, provider, 3)
+        found = await receipts(kannel, provider, arrived=3)
     assert answer.parts == 3  # 150 = 67 + 67 + 16
     assert {receipt.part for receipt in found if receipt.kind == "arrived"} == {1, 2, 3}
     assert {receipt.parts for receipt in found} == {3}
-    assert len(kannel.at_the_carrier()) == 3
+    assert len(await kannel.at_the_carrier(3)) == 3
 
 
 async def test_gsm_text_stays_in_the_gsm_alphabet(kannel):
     """Plain text goes as 7 bit, so that 160 characters are one message."""
     async with opened(kannel) as provider:
         answer = await provider.submit(notice(kannel, "a" * 160))
-        await receipts(kannel, provider, 1)
+        await receipts(kannel, provider, arrived=1)
     assert answer.parts == 1
-    assert kannel.at_the_carrier() == [("+8613800138000", "text", "a" * 160)]
+    assert await kannel.at_the_carrier(1) == [("+8613800138000", "text", "a" * 160)]
 
 
 async def test_a_number_without_a_route_is_rejected(kannel):

@@ -9,6 +9,7 @@ from noticesvc.errors import NoteError
 from noticesvc.ledger import checkpoint
 from noticesvc.ledger.key import Verifier
 from tests.acceptance.test_running import Installed, refused
+from tests.support.asking import caller
 from tests.support.waiting import seen
 
 
@@ -29,12 +30,10 @@ def vkeys(house):
 
 def posted(house):
     """A recipient and an in-site notice, so that something new is signed."""
-    import httpx
-    url, headers = f"http://127.0.0.1:{house.port}/v1", {"Authorization": f"Bearer {house.secret}"}
-    body = {"contacts": [], "source": "registration"}
-    assert httpx.put(f"{url}/recipients/u-1/contacts", json=body, headers=headers, trust_env=False).status_code == 200
-    answer = httpx.post(f"{url}/notices", headers=headers, trust_env=False, json={
-        "recipient_id": "u-1", "category": "platform", "channels": ["in_site"], "content": {"subject": "S", "body": "B"}})
+    with caller(f"http://127.0.0.1:{house.port}/v1", house.secret) as http:
+        assert http.put("/recipients/u-1/contacts", json={"contacts": [], "source": "registration"}).status_code == 200
+        answer = http.post("/notices", json={
+            "recipient_id": "u-1", "category": "platform", "channels": ["in_site"], "content": {"subject": "S", "body": "B"}})
     assert answer.status_code == 202, answer.text
     return answer.json()["id"]
 

@@ -2,8 +2,7 @@
 
 from email import message_from_bytes, policy
 
-import httpx
-
+from tests.support.asking import async_caller
 from tests.support.process import delivered, running
 
 PDF = b"%PDF-1.7\r\n.a line that begins with a dot\r\n" + bytes(range(256)) * 300
@@ -18,10 +17,10 @@ def received(server):
 
 async def test_documents_go_with_the_mail_whole(tmp_path):
     """Two documents that were uploaded arrive as they were, in the notice's order, and the mail says that it carries the whole."""
-    async with running(tmp_path, None) as here:
+    async with running(tmp_path, None, patient=True) as here:
         await here.service.start()
         await here.recipient()
-        async with httpx.AsyncClient(base_url=here.service.url, headers={"Authorization": f"Bearer {here.service.key}"}) as api:
+        async with async_caller(here.service.url, here.service.key) as api:
             ids = [(await api.post("/v1/documents", files={"file": ("x", data)})).json()["id"] for data in (PDF, PNG)]
             made = await api.post("/v1/notices", json={"recipient_id": "u-1", "category": "platform", "channels": ["email"],
                                                        "content": {"subject": "S", "body": "B"}, "documents": ids})
@@ -37,7 +36,7 @@ async def test_documents_go_with_the_mail_whole(tmp_path):
 
 async def test_commercial_mail_alone_says_how_to_unsubscribe(tmp_path):
     """RFC 2369: the issuer's service mailbox."""
-    async with running(tmp_path, None) as here:
+    async with running(tmp_path, None, patient=True) as here:
         await here.service.start()
         await here.recipient()
         await here.until(await here.post("u-1", category="commercial"), delivered)
@@ -47,10 +46,11 @@ async def test_commercial_mail_alone_says_how_to_unsubscribe(tmp_path):
 
 async def test_mail_straight_to_an_exchanger_arrives_after_greylisting(tmp_path):
     """A running service with the `mx` provider: refused for now, tried again, taken; the 250 of the recipient's host is arrival."""
-    async with running(tmp_path, None) as here:
+    async with running(tmp_path, None, patient=True) as here:
         here.mail.script["RCPT"] = [b"451 4.7.1 Greylisted\r\n", b"250 2.1.5 Ok\r\n"]
         with here.service.config_file.open("a") as file:
-            file.write('[providers.straight]\nkind = "mx"\nchannel = "email"\npriority = 0\ntimeout_s = 2\nfrom_address = "n@example.com"\n'
+            file.write('[providers.straight]\nkind = "mx"\nchannel = "email"\npriority = 0\ntimeout_s = 40\n'
+                       f'from_address = "n@example.com"\n'
                        f'route = {{ "sink.example" = "127.0.0.1:{here.mail.port}" }}\n')
         await here.service.start()
         await here.recipient()

@@ -2,19 +2,18 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.support import shell
+from tests.support.asking import caller
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE_S, seen
 
 COMMAND = [sys.executable, "-c", "from noticesvc.cli.main import main; main()"]
-PATIENCE_S = 60
 BEHAVIOURS = {  # what the sandbox does by address, and where the delivery ends
     "u-fine": ("+8613800138001", "li@example.cn"), "u-gone": ("+8613800138002", "bounce1@example.cn"),
     "u-late": ("+8613800138003", "slow@example.cn"), "u-twice": ("+8613800138005", "dsn@example.cn"),
@@ -31,16 +30,12 @@ class Service:
     """An installation in a folder, served by a process of its own."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.folder = folder
+        self.folder, port = folder, free_port()
         clean = {name: value for name, value in os.environ.items() if not name.startswith("NOTICESVC_")}
         self.env = clean | {"NOTICESVC_CONFIG": str(folder / "config.toml"), "NOTICESVC_SERVER__PORT": str(port)}
         done = self.run("init", "--dir", str(folder))
         assert done.returncode == 0, done.stderr
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {done.stdout.splitlines()[-1]}"},
-                                 trust_env=False, timeout=10)
+        self.http = caller(f"http://127.0.0.1:{port}", done.stdout.splitlines()[-1])
         with (folder / "log").open("w") as log:
             self.process = subprocess.Popen([*COMMAND, "serve"], env=self.env, cwd="/", stdout=subprocess.PIPE, stderr=log, text=True)
         assert self.process.stdout.readline().startswith("ready"), (folder / "log").read_text()
@@ -79,15 +74,12 @@ def notices(service):
                 "subject": "通知", "body": "正文", "sms": "【平台】长短信。" + "很长的短信。" * 30, "sms_carries": "full"}})
         assert answer.status_code == 202, answer.text
         made[recipient_id] = answer.json()["id"]
-    ends = time.monotonic() + PATIENCE_S
-    waiting = dict(made)
-    while waiting and time.monotonic() < ends:
-        for recipient_id, notice_id in list(waiting.items()):
-            shown = service.http.get(f"/v1/notices/{notice_id}").json()
-            if ([one["state"] for one in shown["deliveries"]], len(shown["evidence"])) == WANTED[recipient_id]:
-                del waiting[recipient_id]
-        time.sleep(0.1)  # the world outside decides when; there is nothing to wait on
-    assert not waiting
+    def reached():
+        """Where each stands; the world outside decides when, and there is nothing to wait on."""
+        shown = {recipient_id: service.http.get(f"/v1/notices/{notice_id}").json() for recipient_id, notice_id in made.items()}
+        return {recipient_id: ([one["state"] for one in notice["deliveries"]], len(notice["evidence"]))
+                for recipient_id, notice in shown.items()}
+    seen(reached, lambda found: found == WANTED)
     return made
 
 

@@ -4,9 +4,9 @@ import json
 import os
 import re
 
-import httpx
 import pytest
 
+from tests.support.asking import async_caller
 from tests.support.process import running
 from tests.support.shell import run
 
@@ -25,7 +25,7 @@ timeout_s = 2
 
 async def test_the_printed_address_is_the_one_that_counts(sqlite_url, tmp_path):
     """A push to it is answered as the vendor wants it; with another token it is turned away, and kept without effect."""
-    async with running(tmp_path, sqlite_url) as scene:
+    async with running(tmp_path, sqlite_url, patient=True) as scene:
         with scene.service.config_file.open("a") as file:
             file.write(VENDOR)
         status, output = await scene.service.command("providers", "--config", str(scene.service.config_file), "--json")
@@ -34,7 +34,7 @@ async def test_the_printed_address_is_the_one_that_counts(sqlite_url, tmp_path):
         assert [(p["name"], p["kind"], p["channel"], p["priority"]) for p in listed] == [
             ("mail", "smtp", "email", 1), ("sms", "kannel", "sms", 1), ("cloud", "aliyun", "sms", 2)]
         await scene.service.start()
-        async with httpx.AsyncClient() as vendor:
+        async with async_caller() as vendor:
             good = await vendor.post(listed[2]["callback_url"], content=b"[]")
             bad = await vendor.post(re.sub("token=..", "token=__", listed[2]["callback_url"]), content=b"[]")
         assert (good.status_code, good.json()["code"]) == (200, 0)

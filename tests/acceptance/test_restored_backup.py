@@ -9,7 +9,8 @@ from noticesvc.ledger import checkpoint
 from noticesvc.ledger.key import Verifier
 from tests.acceptance.test_ledger_keys import house, posted, proof, signed_by, vkeys  # noqa: F401 (the fixture)
 from tests.acceptance.test_running import refused
-from tests.support.waiting import seen
+from tests.support.asking import caller
+from tests.support.waiting import PATIENCE_S, seen
 
 
 def backup(house, target):  # noqa: F811
@@ -37,16 +38,17 @@ def test_a_restored_backup_is_noticed_and_gone_on_with_deliberately(house, tmp_p
     shutil.copy(tmp_path / "backup.db", house.folder / "noticesvc.db")
     # 1. It starts, reads, and does nothing else.
     house.serve()
-    ready = house.get("/readyz")
+    ready = house.get("/readyz")  # it was known before `ready`
     assert ready.status_code == 503
     assert f"entries {kept} to {lost - 1} are missing" in ready.json()["checks"]["signer"]
     headers = {"Authorization": f"Bearer {house.secret}"}
     url = f"http://127.0.0.1:{house.port}/v1"
-    assert httpx.get(f"{url}/recipients/u-1", headers=headers, trust_env=False).status_code == 200
+    with caller(url, house.secret) as http:
+        assert http.get("/recipients/u-1").status_code == 200
     for method, path, body in (("PUT", "/recipients/u-2/contacts", {"contacts": [], "source": "registration"}),
                                ("POST", "/notices", {"recipient_id": "u-1", "category": "platform", "channels": ["in_site"],
                                                      "content": {"subject": "S", "body": "B"}})):
-        answer = httpx.request(method, url + path, json=body, headers=headers, trust_env=False)
+        answer = httpx.request(method, url + path, json=body, headers=headers, trust_env=False, timeout=PATIENCE_S)
         assert answer.status_code == 503, answer.text
     assert f"entries {kept} to {lost - 1} are missing" in house.log()
     assert house.stop() == 0

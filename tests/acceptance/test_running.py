@@ -15,16 +15,11 @@ import httpx
 import pytest
 
 from tests.support import shell
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE_S, seen
 
 SCOPES = "notices:write notices:read contacts:write contacts:read broadcasts:write broadcasts:approve proofs:read inbox evidence:write ops"
 COMMAND = [sys.executable, "-c", "from noticesvc.cli.main import main; main()"]
-PATIENCE_S = 40
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Installed:
@@ -72,7 +67,7 @@ class Installed:
 
     def get(self, path: str, key: str | None = None) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=headers, trust_env=False, timeout=10)
+        return httpx.get(f"http://127.0.0.1:{self.port}{path}", headers=headers, trust_env=False, timeout=PATIENCE_S)
 
 
 @pytest.fixture
@@ -289,9 +284,7 @@ def test_only_is_refused_on_sqlite(unchanged):
 def test_a_ledger_cannot_be_renamed(sqlite):
     """Before the first checkpoint the origin can be chosen; afterwards another one is refused."""
     sqlite.serve(NOTICESVC_LEDGER__ORIGIN="first.example.org")
-    deadline = time.monotonic() + PATIENCE_S
-    while (reply := sqlite.get("/v1/ledger/checkpoint")).status_code != 200:
-        assert time.monotonic() < deadline, "no checkpoint"
+    reply = seen(lambda: sqlite.get("/v1/ledger/checkpoint"), lambda answer: answer.status_code == 200)
     assert reply.text.splitlines()[0] == "first.example.org"
     assert sqlite.stop() == 0
     refused(sqlite.run("serve", "--config", str(sqlite.config), NOTICESVC_LEDGER__ORIGIN="second.example.org"), "ledger.origin")
@@ -310,9 +303,7 @@ def test_readyz_is_503_while_the_database_cannot_be_written(sqlite):
         assert sqlite.get("/healthz").status_code == 200
         other.execute("ROLLBACK")
     other.close()
-    deadline = time.monotonic() + PATIENCE_S
-    while sqlite.get("/readyz").status_code != 200:
-        assert time.monotonic() < deadline, "not ready again"
+    seen(lambda: sqlite.get("/readyz"), lambda answer: answer.status_code == 200)
 
 
 @pytest.mark.postgres

@@ -6,12 +6,12 @@ import json
 import re
 import time
 
-import httpx
 import pytest
 
 from tests.fakes import vendor_server
 from tests.fakes.sms_gateway import SmsGateway
 from tests.fakes.vendor_server import AliyunServer
+from tests.support.asking import async_caller
 from tests.support.process import outcomes, running, state
 
 pytestmark = [pytest.mark.kill, pytest.mark.slow]
@@ -23,7 +23,7 @@ def vendor_only(run, server, **more):
     """Put the vendor in place of the gateway."""
     text = run.service.config_file.read_text().partition("[providers.sms]")[0]
     settings = {"kind": "aliyun", "channel": "sms", "endpoint": server.url, "access_key_id": server.key_id,
-                "access_key_secret": server.secret, "sign_name": "示例", "timeout_s": 2} | more
+                "access_key_secret": server.secret, "sign_name": "示例", "timeout_s": 20} | more
     table = "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in settings.items())
     mapping = '[providers.sms.templates.hello]\ncode = "SMS_1"\nparams = { name = "name", code = "link_token" }\n'
     run.service.config_file.write_text(f"{text}[providers.sms]\n{table}{mapping}")
@@ -46,7 +46,7 @@ def known(server, sent, status, code=""):
 @pytest.mark.parametrize("fate", [1, 3])
 async def test_a_lost_answer_is_asked_for_and_nothing_is_sent_twice(database_url, tmp_path, fate):
     """The vendor takes it and says nothing: the attempt is unknown, the vendor is asked by our reference, and that settles it."""
-    async with AliyunServer(moves=[vendor_server.LOSE, vendor_server.GOOD]) as server, running(tmp_path, database_url) as run:
+    async with AliyunServer(moves=[vendor_server.LOSE, vendor_server.GOOD]) as server, running(tmp_path, database_url, patient=True) as run:
         vendor_only(run, server)
         await run.service.start()
         notice_id = await posted(run)
@@ -62,7 +62,7 @@ async def test_a_lost_answer_is_asked_for_and_nothing_is_sent_twice(database_url
 
 async def test_a_push_to_the_printed_address_arrives_in_the_proof_alone(database_url, tmp_path):
     """A batch for two recipients is evidence of each without the other's number; a free text is refused with 422."""
-    async with AliyunServer() as server, running(tmp_path, database_url) as run:
+    async with AliyunServer() as server, running(tmp_path, database_url, patient=True) as run:
         vendor_only(run, server)
         await run.service.start()
         notice_id = await posted(run)
@@ -72,7 +72,7 @@ async def test_a_push_to_the_printed_address_arrives_in_the_proof_alone(database
         sent = server.taken[0]
         push = [{"phone_number": sent["PhoneNumbers"], "success": True, "err_code": "DELIVERED", "out_id": sent["OutId"], "biz_id": "1^0"},
                 {"phone_number": "13900000001", "success": True, "err_code": "DELIVERED", "out_id": "", "biz_id": "2^0"}]
-        async with httpx.AsyncClient() as vendor:
+        async with async_caller() as vendor:
             assert (await vendor.post(address, json=push)).json()["code"] == 0
         await run.until(notice_id, lambda n: n["state"] == "served")
         status, bundle = await run.caller.get(f"/v1/notices/{notice_id}/proof?reason=test")
@@ -88,7 +88,7 @@ async def test_a_push_to_the_printed_address_arrives_in_the_proof_alone(database
 
 @pytest.mark.postgres
 async def test_two_workers_share_one_rate(postgres_url, tmp_path):
-    """Sixty messages through two workers at twenty a second: no stretch of the gateway's log is faster than that."""
+    """Sixty messages through two workers at twenty a second take as long as they must."""
     arrived = []
 
     class Timed(SmsGateway):
@@ -97,16 +97,17 @@ async def test_two_workers_share_one_rate(postgres_url, tmp_path):
             arrived.append(time.monotonic())
             return done
 
-    async with running(tmp_path, postgres_url, worker={"concurrency": 16}, sms={"rate_per_s": 20}) as run, Timed() as gateway:
+    async with running(tmp_path, postgres_url, patient=True, worker={"concurrency": 16}, sms={"rate_per_s": 20}) as run, Timed() as gateway:
         text = run.service.config_file.read_text()
         run.service.config_file.write_text(text.replace(f":{run.sms.port}/", f":{gateway.port}/"))
         await run.service.start(only="api")
         await run.service.start(only="worker")
         await run.service.start(only="worker")
-        recipient = await run.recipient()
-        ids = [await run.post(recipient, channels=("sms",)) for _ in range(60)]
+        recipient, began = await run.recipient(), time.monotonic()
+        ids = await run.post_many(recipient, 60, ("sms",))
         for notice in await asyncio.gather(*(run.until(i, lambda n: state(n, "sms") == "sent") for i in ids)):
             assert outcomes(notice, "sms") == ["submitted"]
         assert len(gateway.requests) == 60
-        assert arrived[-1] - arrived[0] >= (60 - 3) / 20 - 0.5, "two at once are allowed; the rest of the slack is the network's"
+        # From before the first could go, so that nothing that holds it up makes the others look quicker. Two at once are allowed.
+        assert max(arrived) - began >= (60 - 3) / 20 - 0.1
         await run.audited()

@@ -18,7 +18,7 @@ from noticesvc.storage import tables as t
 from noticesvc.witness import memory, witness
 from noticesvc.witness.server import application
 from tests.fakes.tsa import Authority, Tsa
-from tests.support import proofs
+from tests.support import proofs, waiting
 from tests.support.ledger import SIGNER
 
 KEYS = (SIGNER.verifier,)
@@ -45,7 +45,7 @@ def _now():
 
 
 @contextlib.asynccontextmanager
-async def anchored(desk, *, timeout_s=5.0, **parties):
+async def anchored(desk, *, timeout_s=60.0, **parties):
     """Anchors of these parties, started and stopped: tsa=[(url, roots)], witnesses=[(url, key)]."""
     made = Anchors(desk.house.database, KEYS, lambda: True, timeout_s=timeout_s)
     for url, roots in parties.get("tsa", ()):
@@ -106,7 +106,7 @@ async def test_both_services_stamp_and_the_bundle_verifies(desk, authority):
         text.write_bytes(item["checkpoint"].encode())
         token.write_bytes(b64decode(item["token"]))
         done = subprocess.run(["openssl", "ts", "-verify", "-in", token, "-token_in", "-data", text, "-CAfile", authority.roots_file],
-                              capture_output=True, text=True, timeout=20, check=False)
+                              capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, done.stdout.strip()) == (0, "Verification: OK"), done.stderr
 
 
@@ -158,13 +158,16 @@ async def test_a_service_that_lies_or_is_silent_never_gets_into_a_bundle(desk, a
         words["tsa:127.0.0.1:1"] = "cannot be reached"
         anchors = await stack.enter_async_context(anchored(desk, tsa=parties, timeout_s=2.0))
 
-        async def all_told():
-            faults = anchors.faults()
-            return faults if faults.keys() == words.keys() and all("no answer yet" not in says for says in faults.values()) else None
+        async def told():
+            return dict(anchors.faults())
+
+        def rightly(faults):
+            """Each says its own word; a busy machine may be too slow for one round, which is another word, but not for all."""
+            return faults.keys() == words.keys() and all(
+                "no answer yet" not in faults[name] and word in faults[name] for name, word in words.items())
         served = await desk.deliver_in_site()
-        faults = await until(all_told)
+        await waiting.until(told, rightly)
         assert served == 1
-        assert {name: word in faults[name] for name, word in words.items()} == dict.fromkeys(words, True), faults
     assert await desk.house.rows(t.ledger_timestamp) == []
     bundle = await desk.proof(notice_id)
     assert bundle["timestamps"] == []

@@ -22,6 +22,8 @@ from noticesvc.storage.database import Database
 from tests.fakes.receiver import Receiver
 from tests.support import proofs
 from tests.support.ledger import SOURCES
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE_S
 
 SECRET = "whsec_" + b64encode(os.urandom(24)).decode()
 DAY = 86_400
@@ -126,7 +128,7 @@ async def test_what_is_not_taken_is_repeated(desk, receiver, step):
     """The same bytes under the same id, later and later; a redirect is not followed, and a receiver that hangs is not waited for."""
     await served(desk)
     receiver.script = [step, step, 204] if step != 199 else [304, 304, 204]
-    async with Turns(desk, receiver.url, timeout_s=0.3) as turn:
+    async with Turns(desk, receiver.url, timeout_s=2.0 if step == "hang" else PATIENCE_S) as turn:
         await turn()
         row, = await waiting(desk)
         first = row.due_at - desk.house.clock.micros
@@ -138,6 +140,7 @@ async def test_what_is_not_taken_is_repeated(desk, receiver, step):
         row, = await waiting(desk)
         assert (row.tries, 5_000_000 <= row.due_at - desk.house.clock.micros <= 10_000_000) == (2, True)
         desk.house.clock.micros = row.due_at
+    async with Turns(desk, receiver.url, timeout_s=PATIENCE_S) as turn:
         await turn()
     assert await waiting(desk) == []
     assert len({headers["webhook-id"] for headers, _ in receiver.seen}) == 1
@@ -148,9 +151,7 @@ async def test_what_is_not_taken_is_repeated(desk, receiver, step):
 
 async def test_a_receiver_that_is_down_gets_everything_when_it_is_back(desk, receiver):
     """Nothing is lost while nobody listens; what comes meanwhile waits too."""
-    async with Receiver() as other:
-        port = other.port
-    first = await served(desk)
+    port, first = free_port(), await served(desk)
     async with Turns(desk, f"http://127.0.0.1:{port}/") as turn:
         for _ in range(12):
             await turn()

@@ -9,6 +9,7 @@ from noticesvc.storage import tables as t
 from tests.support.installation import installed
 from tests.support.notices import CONTENT, accepted, delivered_in_site, read, recipient
 from tests.support.served import events, served
+from tests.support.waiting import until
 
 BOX = "/v1/inbox/u-1001"
 
@@ -171,8 +172,6 @@ async def test_a_reader_who_leaves_a_stream_is_forgotten(here):
             assert await anext(events(reply.aiter_lines())) == {"unread": 0, "messages": []}
             watch = here.http._transport.app.state.inbox_watch  # type: ignore[attr-defined]
             assert len(watch._listeners) == 1
-        async with asyncio.timeout(10):
-            while watch._listeners:
-                await asyncio.sleep(0.01)
+        await until(lambda: asyncio.sleep(0, len(watch._listeners)), lambda count: count == 0)
     watch._task.cancel()
     await asyncio.gather(watch._task, return_exceptions=True)

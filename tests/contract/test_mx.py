@@ -11,10 +11,11 @@ from providers.mx import Mx
 from providers.shared.mta_sts import policy_id, read_policy
 from providers.shared.queue_id import queue_id
 from tests.fakes.dns_server import DnsServer
+from tests.fakes.door import Door
 from tests.fakes.provider_peers import Context, message
 from tests.fakes.smtp_server import CLOSE, EXTENSIONS, HANG, SmtpServer
 from tests.support.certificates import authority_pem, server_context
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
 
 POLICY = "version: STSv1\r\nmode: {mode}\r\nmx: *.example.cn\r\nmax_age: 86400\r\n"
 
@@ -217,11 +218,15 @@ async def policy_host(dns, text, names=("mta-sts.example.cn",)):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=server_context(*names)[0])
+    door = Door(serve)
+    port = await door.open("127.0.0.1", 0, ssl=server_context(*names)[0])
     dns.records |= {("_mta-sts.example.cn", "TXT"): ['"v=STSv1; id=2026a;"'], ("mta-sts.example.cn", "A"): ["127.0.0.1"]}
-    async with server:
-        yield server.sockets[0].getsockname()[1], fetched
+    try:
+        yield port, fetched
+    finally:
+        await door.close()
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ from providers.smtp import Smtp
 from providers.tencent import Tencent
 from providers.twilio import Twilio
 from tests.fakes.provider_peers import HASTY_S, PEERS, SECRET, Context, KannelPeer, SandboxPeer, message, opened
+from tests.support.ports import free_port
 
 FAILURES = (TemporaryFailure, PermanentFailure, Rejected, OutcomeUnknown)
 VENDORS = ("aliyun", "http", "tencent", "twilio")
@@ -130,8 +131,8 @@ async def test_nothing_is_repeated_by_itself(scripted):
 
 async def test_refused_connection_is_temporary_and_passes(scripted):
     """With nobody listening the message was certainly not taken; once somebody listens again it goes."""
-    async with scripted.run():
-        port = scripted.server.port
+    port = free_port()
+    async with scripted.run(port=port):
         provider = scripted.provider()
     await provider.open(Context())
     with pytest.raises(ProviderUnavailable if not isinstance(provider, Mx) else TemporaryFailure):

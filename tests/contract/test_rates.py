@@ -47,7 +47,7 @@ async def test_one_process_keeps_its_rate_by_itself(sqlite_url):
     """SQLite has one worker: it asks no database, and each provider has its own rate."""
     database = worker(sqlite_url)
     rates = Rates(database)
-    first = await rates.reserve({"sms": (10.0, 5), "mail": (1000.0, 50)})
+    first = await rates.reserve({"sms": (0.01, 5), "mail": (1000.0, 50)})
     assert (first["sms"][0], first["mail"][0]) == (1, 50)
-    assert (await rates.reserve({"sms": (0.5, 5)}))["sms"][0] == 0
+    assert (await rates.reserve({"sms": (0.01, 5)}))["sms"][0] == 0
     await database.close()

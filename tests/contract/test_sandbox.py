@@ -114,7 +114,7 @@ class Broken(Context):
 @pytest.mark.parametrize("fault", [None, OSError("disk")], ids=["hangs", "fails"])
 async def test_a_database_that_fails_is_told_in_the_protocols_words(channel, fault):
     """What may have been kept is unknown; a mailbox that says 451 has taken nothing."""
-    provider = Sandbox.configure("try", channel, 0.3, Sandbox.Settings())
+    provider = Sandbox.configure("try", channel, 60.0 if fault else 0.3, Sandbox.Settings())
     await provider.open(Broken(fault))
     expected = TemporaryFailure if channel == "email" and fault else OutcomeUnknown
     with pytest.raises(expected):

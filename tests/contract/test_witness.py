@@ -124,16 +124,16 @@ def test_the_command_serves_it_and_survives_kill_9(tmp_path):
         try:
             assert process.stdout.readline().strip() == vkey
             url = process.stdout.readline().split()[-1]
-            answer = httpx.post(f"{url}/add-checkpoint", content=request(old, size), trust_env=False, timeout=20)
+            answer = httpx.post(f"{url}/add-checkpoint", content=request(old, size), trust_env=False, timeout=60)
             assert answer.status_code == 200, answer.text
             note.verify(note.attach(signed(size), answer.text), [key.Verifier.parse(vkey)])
-            assert httpx.get(f"{url}/key", trust_env=False).text == f"{vkey}\n"
-            stale = httpx.post(f"{url}/add-checkpoint", content=request(0, 5), trust_env=False)
+            assert httpx.get(f"{url}/key", trust_env=False, timeout=60).text == f"{vkey}\n"
+            stale = httpx.post(f"{url}/add-checkpoint", content=request(0, 5), trust_env=False, timeout=60)
             assert (stale.status_code, stale.headers["content-type"], stale.text) == (409, "text/x.tlog.size", f"{size}\n")
-            assert httpx.post(f"{url}/add-checkpoint", content=b"x" * 200_000, trust_env=False).status_code == 413
-            assert httpx.get(f"{url}/add-checkpoint", trust_env=False).status_code == 405
+            assert httpx.post(f"{url}/add-checkpoint", content=b"x" * 200_000, trust_env=False, timeout=60).status_code == 413
+            assert httpx.get(f"{url}/add-checkpoint", trust_env=False, timeout=60).status_code == 405
         finally:
             os.kill(process.pid, signal.SIGKILL if round_ == 0 else signal.SIGTERM)
-            status = process.wait(20)
+            status = process.wait(60)
             process.stdout.close()
     assert status in (0, -signal.SIGTERM)

@@ -22,9 +22,9 @@ from tests.fakes.sms_gateway import Answer, SmsGateway
 from tests.fakes.smtp_server import EXTENSIONS, SmtpServer
 
 SECRET = "tall-secret-8f31"
-PATIENT_S = 20.0  # of a provider whose other side answers, however busy this machine is
+PATIENT_S = 60.0  # of a provider whose other side answers, however busy this machine is
 ATTEMPTED_AT = datetime(2026, 11, 22, 3, 4, 5, tzinfo=UTC)
-HASTY_S = 1.0  # where the other side is told to hang
+HASTY_S = 2.0  # where the other side is told to hang
 
 
 @dataclass

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import quote_plus, urlsplit
 
+from tests.fakes.door import Door
+
 
 class Move(Enum):
     """What a gateway can do instead of answering."""
@@ -70,9 +72,8 @@ class SmsGateway:
     async def __aenter__(self):
         self._over = asyncio.Event()
         self._came = asyncio.Event()
-        self._open: set[asyncio.StreamWriter] = set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._door = Door(self._serve)
+        self.port = await self._door.open("127.0.0.1", self.port)
         return self
 
     async def __aexit__(self, *_):
@@ -81,10 +82,7 @@ class SmsGateway:
     async def stop(self):
         """Stop listening and end every connection."""
         self._over.set()
-        self._server.close()
-        for writer in tuple(self._open):
-            writer.transport.abort()
-        await self._server.wait_closed()
+        await self._door.close()
 
     async def reached(self):
         """Wait until a request has come."""
@@ -101,15 +99,8 @@ class SmsGateway:
         return int(status_line.split()[1])
 
     async def _serve(self, reader, writer):
-        self._open.add(writer)
-        try:
-            while await self._exchange(reader, writer):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError):
+        while await self._exchange(reader, writer):
             pass
-        finally:
-            self._open.discard(writer)
-            writer.transport.abort()
 
     async def _exchange(self, reader, writer):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")

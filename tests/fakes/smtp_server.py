@@ -7,9 +7,12 @@ stands, CLOSE ends the connection, HANG says nothing until the server stops. Sta
 
 import asyncio
 import base64
+import contextlib
 import ssl
 from dataclasses import dataclass, field
 from enum import Enum
+
+from tests.fakes.door import Door
 
 EXTENSIONS = ("SIZE 10240000", "8BITMIME", "ENHANCEDSTATUSCODES", "DSN", "SMTPUTF8")
 
@@ -60,11 +63,9 @@ class SmtpServer:
 
     async def __aenter__(self):
         self._over = asyncio.Event()
-        self._open: set[asyncio.StreamWriter] = set()
         self._reached: dict[str, asyncio.Event] = {}
-        self._server = await asyncio.start_server(
-            self._serve, self.host, self.port, ssl=self.tls if self.implicit else None, limit=1 << 24)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._door = Door(self._serve)
+        self.port = await self._door.open(self.host, self.port, ssl=self.tls if self.implicit else None, limit=1 << 24)
         return self
 
     async def __aexit__(self, *_):
@@ -73,14 +74,11 @@ class SmtpServer:
     async def stop(self):
         """Stop listening and end every conversation."""
         self._over.set()
-        self._server.close()
-        self.drop_all()
-        await self._server.wait_closed()
+        await self._door.close()
 
     def drop_all(self):
         """Break every connection at once, as a restarting server does."""
-        for writer in tuple(self._open):
-            writer.transport.abort()
+        self._door.drop_all()
 
     async def reached(self, stage):
         """Wait until a conversation has come to this stage."""
@@ -88,14 +86,8 @@ class SmtpServer:
 
     async def _serve(self, reader, writer):
         self.connections += 1
-        self._open.add(writer)
-        try:
+        with contextlib.suppress(_Closed):
             await self._converse(reader, writer)
-        except (_Closed, ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
-            pass
-        finally:
-            self._open.discard(writer)
-            writer.transport.abort()
 
     async def _converse(self, reader, writer):
         await self._answer("CONNECT", writer)

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from urllib.parse import parse_qsl, quote, unquote_plus, urlsplit
 
+from tests.fakes.door import Door
+
 
 class Move(Enum):
     """What a vendor can do instead of answering."""
@@ -79,17 +81,13 @@ class Vendor:
 
     async def __aenter__(self):
         self._over, self._came = asyncio.Event(), asyncio.Event()
-        self._open = set()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._door = Door(self._serve)
+        self.port = await self._door.open("127.0.0.1", self.port)
         return self
 
     async def __aexit__(self, *_):
         self._over.set()
-        self._server.close()
-        for writer in tuple(self._open):
-            writer.transport.abort()
-        await self._server.wait_closed()
+        await self._door.close()
 
     async def reached(self):
         """Wait until a request has come."""
@@ -99,15 +97,8 @@ class Vendor:
         raise NotImplementedError
 
     async def _serve(self, reader, writer):
-        self._open.add(writer)
-        try:
-            while await self._exchange(reader, writer):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError):
+        while await self._exchange(reader, writer):
             pass
-        finally:
-            self._open.discard(writer)
-            writer.transport.abort()
 
     async def _exchange(self, reader, writer):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")

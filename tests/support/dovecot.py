@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.needs import missing
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
 
 USER, PASSWORD = "bounces", "tall-secret-4c1e"
 CONFIG = """protocols = imap
@@ -105,7 +105,7 @@ async def running_dovecot(program, certificate=None):
 
 
 async def _listens(port, process, log):
-    for _ in range(400):
+    for _ in range(1200):
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:

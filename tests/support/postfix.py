@@ -18,7 +18,7 @@ import pytest
 
 from tests.fakes.smtp_server import SmtpServer
 from tests.support.needs import missing
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
 
 MAIN = """compatibility_level = 3.6
 queue_directory = {home}/queue
@@ -98,7 +98,7 @@ class Postfix:
     async def next_mail(self, mailbox):
         """The bytes of the next mail in a Maildir, taken out of it."""
         new = self.mail / mailbox / "new"
-        for _ in range(600):
+        for _ in range(1200):
             for path in sorted(new.glob("*")):
                 raw = path.read_bytes()
                 path.unlink()

@@ -8,6 +8,7 @@ from base64 import b64decode
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 from sqlalchemy import select
 
@@ -26,6 +27,7 @@ from noticesvc.provider import Receipt
 from noticesvc.storage import tables as t
 from tests.support.installation import Installation, installed
 from tests.support.ledger import SIGNER, in_office, sequenced
+from tests.support.waiting import PATIENCE_S
 
 SCHEDULE = Schedule(30, 3600, 5, {})
 EVERYTHING = frozenset(SCOPES)
@@ -121,12 +123,13 @@ def data(bundle) -> bytes:
 
 @asynccontextmanager
 async def desk(url):
-    """A desk in a new installation, its ledger founded for SIGNER."""
+    """A desk in a new installation, its ledger founded for SIGNER. Its API waits for checkpoints as long as a busy machine needs."""
     async with installed(url) as house:
         await house.database.write(sequence.found, SIGNER)
         office = await in_office(house.database)
         new = house.database.sources.new_id
-        yield Desk(house, Access(new(), EVERYTHING), office, new())
+        with mock.patch("noticesvc.api.proofs.PATIENCE_S", PATIENCE_S), mock.patch("noticesvc.api.cases.PATIENCE_S", PATIENCE_S):
+            yield Desk(house, Access(new(), EVERYTHING), office, new())
 
 
 async def shown(desk, notice_id, at):

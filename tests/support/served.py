@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import httpx
 import uvicorn
 
+from tests.support.waiting import PATIENCE_S
+
 
 @asynccontextmanager
 async def served(here):
@@ -16,7 +18,7 @@ async def served(here):
     while not server.started:
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=here.http.headers) as http:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=here.http.headers, timeout=PATIENCE_S) as http:
         yield http
     server.should_exit = True
     await task

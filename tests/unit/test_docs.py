@@ -82,7 +82,7 @@ def gateway() -> Iterator[http.server.ThreadingHTTPServer]:
 
 def configured(example, url: str = "http://127.0.0.1:9/"):
     """The guide's provider with a throw-away key."""
-    return example.configure("sms", "sms", 5.0, example.Settings(url=url, key="k"))
+    return example.configure("sms", "sms", 60.0, example.Settings(url=url, key="k"))
 
 
 MESSAGE = Message(

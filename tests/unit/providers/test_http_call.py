@@ -1,11 +1,10 @@
 """One exchange with a vendor: what is too long, and what cannot be written at all."""
 
-import asyncio
-
 import pytest
 
 from noticesvc.provider import OutcomeUnknown, ProviderUnavailable
 from providers.shared.http_call import LONGEST_ANSWER, HttpCalls
+from tests.fakes.door import Door
 
 
 async def exchange(size, headers=None, path="/"):
@@ -16,16 +15,18 @@ async def exchange(size, headers=None, path="/"):
         taken.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 400 No\r\nContent-Type: text/x\r\nContent-Length: %d\r\n\r\n" % size + b"a" * size)
         writer.close()
+        await writer.wait_closed()
 
     calls = HttpCalls(20)
     await calls.open()
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        try:
-            result = await calls.send("POST", f"http://127.0.0.1:{port}{path}", headers or {})
-        except (OutcomeUnknown, ProviderUnavailable) as error:
-            result = error
-        await calls.close()
+    door = Door(answer)
+    port = await door.open("127.0.0.1", 0)
+    try:
+        result = await calls.send("POST", f"http://127.0.0.1:{port}{path}", headers or {})
+    except (OutcomeUnknown, ProviderUnavailable) as error:
+        result = error
+    await calls.close()
+    await door.close()
     return result, len(taken)
 
 
