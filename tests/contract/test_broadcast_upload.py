@@ -147,7 +147,7 @@ async def test_an_upload_that_breaks_off_is_sent_again(here):
     rows = [b"u-%d\n" % n for n in range(1, 41)]
 
     async def body():
-        yield b"recipient_id\n" + b"".join(rows[:20]) + b"nobody\n" * broadcast_audience.LARGEST
+        yield b"recipient_id\n" + b"".join(rows[:20]) + b"nobody\n" * 20_000
         raise ClientDisconnect
 
     assert (await sent(here, broadcast_id, body())).status_code == 400
@@ -163,7 +163,7 @@ async def test_who_may_upload_where(here):
     found = await refused(here, await draft(here, "all"), plain)
     assert (found[0], "everybody" in found[1]) == (409, True)
     broadcast_id = await draft(here)
-    for scopes, categories in ((["broadcasts:write"], ["platform"]), (["broadcasts:approve"], None)):
+    for scopes, categories in ((["broadcasts:write"], ["platform"]), (["broadcasts:approve"], [])):
         secret = await here.database.write(keys.create, f"k-{scopes[0]}", scopes, categories)
         reply = await sent(here, broadcast_id, plain, CSV | {"Authorization": f"Bearer {secret}"})
         assert reply.status_code == 403
