@@ -146,6 +146,13 @@ class Anchors(_Section):
         return self
 
 
+class BroadcastSettings(_Section):
+    """What is told of a broadcast before it is approved."""
+
+    sms_price_per_part: float = Field(0.0, ge=0, le=1000)
+    currency: str = Field("CNY", min_length=1, max_length=8)
+
+
 class CalendarSettings(_Section):
     """The operator's own working-day data, for years the library does not know."""
 
@@ -192,6 +199,7 @@ class Settings(_Section):
     inbound: Inbound = Inbound()
     anchors: Anchors = Anchors()
     certificate: CertificateSettings = CertificateSettings()
+    broadcasts: BroadcastSettings = BroadcastSettings()
     calendar: CalendarSettings = CalendarSettings()
     quiet: Quiet = Quiet.model_validate({})
     rules: dict[str, dict[str, Any]] = {}

@@ -14,12 +14,14 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkabl
 
 from pydantic import AfterValidator, ValidationInfo
 
+from noticesvc.domain.sms_parts import SplitText, TooManyParts, alphabet_of, concatenation_header, count_parts, split, width
 from noticesvc.errors import ConfigurationError, ProviderError
 
 __all__ = [
-    "Callback", "CallbackAnswer", "ConfigurationError", "Inquiry", "InquiryAnswer", "Message", "OutcomeUnknown", "PermanentFailure",
-    "Provider", "ProviderContext", "ProviderError", "ProviderUnavailable", "ReadsMail", "Receipt", "Rejected", "SettingPath",
-    "Submission", "TemporaryFailure",
+    "Callback", "CallbackAnswer", "ConfigurationError", "Inquiry", "InquiryAnswer", "Message", "OutcomeUnknown",
+    "PermanentFailure", "Provider", "ProviderContext", "ProviderError", "ProviderUnavailable", "ReadsMail", "Receipt",
+    "Rejected", "SettingPath", "SplitText", "Submission", "TemporaryFailure", "TooManyParts", "alphabet_of",
+    "concatenation_header", "count_parts", "split", "width",
 ]
 
 Taken = Literal["submitted", "relayed", "arrived"]

@@ -176,6 +176,7 @@ class Installation:
             sandbox=has_sandbox(settings), sms_templates=sms_templates(settings, providers), events_enabled=bool(settings.events.url),
             witnesses=tuple(settings.anchors.witness_keys), tsa_roots=load_tsa_roots(settings),
             quiet=quiet.hours(settings.quiet.from_, settings.quiet.to), retention_days=settings.vault.retention_days,
+            sms_price_per_part=settings.broadcasts.sms_price_per_part, currency=settings.broadcasts.currency,
             sign_pdf=load_pdf_signer(settings), credit_code=settings.issuer.credit_code)
         house = House(settings, database, world, providers, cast("Acceptor", None), dict)
         return cls(settings, database, world, providers, signer, retired, house)

@@ -20,12 +20,12 @@ SAMPLE_TOKEN = "0" * 24  # a link as long as a real one
 def dry_run(tx: Tx, world: World, access: Access, request: NoticeRequest) -> dict[str, Any]:
     """Check a request as `accept` does and show what it comes to. Raises the error that would refuse it."""
     prepared = Lookups(tx, world, [request]).prepare(access, request)
-    shown, warnings = _contacts(tx, world, prepared)
-    return {"contacts": shown, "texts": _texts(world, prepared), "deadlines": _deadlines(tx, world, request),
+    shown, warnings = contacts_of(tx, world, prepared)
+    return {"contacts": shown, "texts": texts_of(world, prepared), "deadlines": _deadlines(tx, world, request),
             "warnings": [*prepared.resolved.warnings, *warnings]}
 
 
-def _contacts(tx: Tx, world: World, prepared: Prepared) -> tuple[list[dict[str, Any]], list[str]]:
+def contacts_of(tx: Tx, world: World, prepared: Prepared) -> tuple[list[dict[str, Any]], list[str]]:
     """The contact that each channel would use if dispatch came now, or at `not_before` as far as is known."""
     recipient, when = prepared.recipient, max(tx.now, prepared.request.not_before or 0)
     channels = prepared.resolved.channels
@@ -56,7 +56,7 @@ def _contacts(tx: Tx, world: World, prepared: Prepared) -> tuple[list[dict[str, 
     return shown, warnings
 
 
-def _texts(world: World, prepared: Prepared) -> dict[str, str]:
+def texts_of(world: World, prepared: Prepared) -> dict[str, str]:
     """What each channel would show; the SMS with a sample link where it carries one."""
     content, made = prepared.content, dict[str, str]()
     for channel in prepared.resolved.channels:

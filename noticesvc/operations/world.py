@@ -33,6 +33,8 @@ class World:
     sign_pdf: Callable[[bytes, str], bytes] | None = None  # signs a certificate, with a reason; null: certificates are not signed
     credit_code: str = ""
     service_mailbox: str = ""  # where recipients may write to, also to be sent no more commercial mail
+    sms_price_per_part: float = 0.0  # in `currency`, for the estimate before a broadcast is approved; 0: unknown
+    currency: str = "CNY"
     retention_days: int = 1095  # between the request to anonymise and destruction
 
     def can_send_sms(self, template: str | None) -> bool:

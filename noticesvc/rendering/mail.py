@@ -61,6 +61,11 @@ def build(content: Content, *, sender: str, sender_name: str, to: str, message_i
     return before + headers.encode() + (_FIXED + after if not attached else _mixed(after, tuple(attached)))
 
 
+def texts(content: Content, sender_name: str, *, sandbox: bool = False) -> tuple[str, str]:
+    """The plain text and the HTML page that a message carries, for whoever looks at it beforehand."""
+    return _texts(content.subject, content.body, sender_name, sandbox)
+
+
 def _address(address: str) -> str:
     """An address as a header carries it: the domain in A-labels, so that only a local part can need SMTPUTF8."""
     local, at, domain = address.rpartition("@")
