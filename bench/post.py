@@ -14,6 +14,8 @@ import uvloop
 
 from bench.mail import BODY
 
+_STRIDE = 7919  # a prime, so that all recipients are met, and not in the order in which they were made
+
 
 class _Client(asyncio.Protocol):
     def __init__(self, run: "_Run") -> None:
@@ -57,7 +59,7 @@ class _Run:
         if self.sent == self.count:
             return None
         self.sent += 1
-        body = json.dumps(BODY | {"channels": ["in_site"], "recipient_id": f"r{self.sent % self.recipients}"}).encode()
+        body = json.dumps(BODY | {"channels": ["in_site"], "recipient_id": f"r{self.sent * _STRIDE % self.recipients}"}).encode()
         head = (f"POST /v1/notices HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {self.key}\r\nContent-Type: application/json\r\n"
                 f"Idempotency-Key: load-{time.time_ns()}-{self.sent}\r\nContent-Length: {len(body)}\r\n\r\n")
         return head.encode() + body

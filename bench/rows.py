@@ -4,15 +4,12 @@
              database until all evidence is durable, with processor time, log bytes and row writes for each
 `together`   from the first POST (by /batch) until all evidence is durable, API and worker in processes of their own
 `enqueue`    POST /v1/notices over 64 connections, each answered when durable
-`urgent`     100 single notices, one after the other, while bulk mail goes out: from acceptance to the start of the call
-`growth`     the same work on a database that holds more and more
+`urgent`     100 single notices, spread over the time in which bulk mail goes out: from acceptance to the start of the call
 Notices and recipients come in by the public ways alone: the import and /batch.
 """
 
 import contextlib
 import json
-import random
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -56,10 +53,10 @@ def _dispatch(service: Service, database: str, count: int, body: dict[str, objec
     with service.run("api"):
         _load_recipients(service, count, body)
         service.post_batches(count, body)
-    return _worked(service, database, count, workers)
+    return worked(service, database, count, workers)
 
 
-def _worked(service: Service, database: str, count: int, workers: int = 1) -> Figures:
+def worked(service: Service, database: str, count: int, workers: int = 1) -> Figures:
     """Figures of workers that start now and have `count` deliveries before them."""
     server = meters.server_pid(urlsplit(database).port or 0)
     with meters.watching(database) as watch:
@@ -129,13 +126,13 @@ def enqueue(database: str, count: int) -> Figures:
     """POST /v1/notices over many connections."""
     with _installed(database) as service, service.run("api") as api:
         service.load_recipients(min(count, 2000))
-        _load(service, CONNECTIONS, min(count, 2000))  # connections of the pool, prepared statements
+        load(service, CONNECTIONS, min(count, 2000))  # connections of the pool, prepared statements
         spent = meters.cpu_s(api.pid)
-        found = _load(service, count, min(count, 2000))
+        found = load(service, count, min(count, 2000))
         return found | {"api_ms": (meters.cpu_s(api.pid) - spent) / count * 1e3}
 
 
-def _load(service: Service, count: int, recipients: int) -> Figures:
+def load(service: Service, count: int, recipients: int) -> Figures:
     command = [sys.executable, "-m", "bench.post", str(service.port), service.key, str(count), str(CONNECTIONS), str(recipients)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     if found["statuses"] != {"202": count}:
@@ -154,20 +151,24 @@ def recipients_import(database: str, count: int) -> Figures:
 
 
 def urgent(database: str, count: int, singles: int = 100) -> Figures:
-    """Single notices while bulk goes out: milliseconds from acceptance to the start of the call."""
+    """Single notices, spread over the time in which bulk mail goes out: milliseconds from acceptance to the start of the call."""
     with sinks.running() as sink, _installed(database, **mail.settings(sink.port)) as service:
         with service.run("api"):
             service.load_recipients(count)
             service.post_batches(count, BULK)
             with meters.watching(database) as watch, service.run("worker"):
-                while watch.to_do >= count:
-                    time.sleep(0.01)
-                ids = [_single(service, i) for i in range(singles)]
-                left = watch.to_do
+                ids = []
+                for i in range(singles):
+                    while watch.to_do > count - 1 - count * i // (singles + 10):
+                        time.sleep(0.01)
+                    ids.append(_single(service, i))
+                if not (left := watch.to_do):
+                    raise SystemExit("the bulk was gone before the last single notice was accepted; take more of it")
                 while watch.value("select count(*) from notice where category = 'handling' and not served"):
                     time.sleep(0.05)
             waits = sorted(_waited(service, one) for one in ids)
-        return {"p50": waits[len(waits) // 2], "p99": waits[len(waits) * 99 // 100], "bulk_left": left}
+        return {"bulk": float(count), "p50": waits[len(waits) // 2], "p99": waits[max(0, -(-len(waits) * 99 // 100) - 1)],
+                "longest": waits[-1], "bulk_left": float(left)}
 
 
 def _single(service: Service, number: int) -> str:
@@ -185,54 +186,3 @@ def _waited(service: Service, notice_id: str) -> float:
 
 def _micros(text: str) -> float:
     return datetime.fromisoformat(text).timestamp() * 1e6
-
-
-def growth(database: str, sizes: list[int], count: int) -> dict[int, Figures]:
-    """Enqueue, dispatch and a notice's GET, each time the database has grown to a size; and the audit at the end.
-
-    The database grows by in-site notices that a worker delivers. Before each measurement its statistics are brought up to date,
-    as autovacuum would.
-    """
-    found: dict[int, Figures] = {}
-    with sinks.running() as sink, _installed(database, **mail.settings(sink.port)) as service, meters.watching(database) as watch:
-        with service.run("api"):
-            service.load_recipients(count)
-        for size in sizes:
-            with service.run("api"), service.run("worker"):
-                while (stored := watch.value("select count(*) from notice")) < size:
-                    some = min(size - stored, 20_000)
-                    for start in range(0, some, count):
-                        service.post_batches(min(count, some - start), IN_SITE)
-                    while watch.to_do:
-                        time.sleep(0.05)
-                watch.execute("vacuum analyze")
-            with service.run("api"):
-                posted = _load(service, count, count)
-                while watch.to_do:  # the posted ones are in-site: deliver them, so that mail alone is measured
-                    with service.run("worker"):
-                        while watch.to_do:
-                            time.sleep(0.05)
-                service.post_batches(count, mail.BODY)
-                got = _read(service, watch)
-            worked = _worked(service, database, count)
-            found[size] = {"enqueue": posted["rate"], "dispatch": worked["rate"], "worker_ms": worked["worker_ms"],
-                           "database_ms": worked["database_ms"], "get_ms": got}
-        with service.run("worker"):
-            while watch.value("select count(*) from ledger_pending"):
-                time.sleep(0.05)
-        entries, began = watch.value("select size from ledger_head"), time.monotonic()
-        service.cli("ledger", "audit", "--config", str(service.folder / "config.toml"))
-        found[sizes[-1]]["audit"] = entries / (time.monotonic() - began)
-    return found
-
-
-def _read(service: Service, watch: meters.Watch) -> float:
-    """Milliseconds for a notice's GET: the median over two hundred served notices, spread over all."""
-    served = watch.ids("select id::text from notice where served order by id")
-    times = []
-    for one in random.Random(1).sample(served, min(200, len(served))):
-        began = time.perf_counter()
-        if service.client.get(f"/v1/notices/{one}").status_code != 200:
-            raise SystemExit("a notice cannot be read")
-        times.append((time.perf_counter() - began) * 1e3)
-    return statistics.median(times)

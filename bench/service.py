@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -26,7 +26,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 class Service:
-    """One installation; `run` starts a process of it. A folder that holds one already is gone on with."""
+    """One installation; `run` starts a process of it. A folder that holds one already is gone on with, on the database that is named now."""
 
     def __init__(self, folder: Path, database: str | None, **settings: str) -> None:
         kept = folder / "bench.json"
@@ -34,6 +34,7 @@ class Service:
         self.folder, self.port = folder, known.get("port") or free_port()
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("NOTICESVC_")} | {
             "NOTICESVC_SERVER__PORT": str(self.port), "NOTICESVC_SERVER__PUBLIC_URL": f"http://127.0.0.1:{self.port}",
+            **({"NOTICESVC_DATABASE__URL": database} if database else {}),
             **{f"NOTICESVC_{name}": value for name, value in settings.items()}}
         options = ["--database", database] if database else []
         self.key = known.get("key") or self.cli("init", "--dir", str(folder), *options).stdout.strip().splitlines()[-1]
@@ -89,10 +90,10 @@ class Service:
         if done.status_code != 200 or done.json()["rejected"]:
             raise SystemExit(f"import failed: {done.status_code} {done.text[:500]}")
 
-    def post_batches(self, count: int, body: dict[str, object], size: int = 500) -> None:
-        """Enqueue one notice for each of the first `count` recipients, by /batch."""
+    def post_batches(self, count: int, body: dict[str, object], size: int = 500, recipient: Callable[[int], int] = int) -> None:
+        """Enqueue `count` notices by /batch: one for each of the first recipients, or for whom `recipient` says."""
         for start in range(0, count, size):
-            notices = [body | {"recipient_id": f"r{i}", "reference": f"b-{i}"} for i in range(start, min(count, start + size))]
+            notices = [body | {"recipient_id": f"r{recipient(i)}", "reference": f"b-{i}"} for i in range(start, min(count, start + size))]
             done = self.client.post("/v1/notices/batch", json={"notices": notices})
             bad = [r for r in done.json().get("results", [{}]) if r.get("status") != 202]
             if done.status_code != 200 or bad:

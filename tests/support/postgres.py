@@ -104,25 +104,29 @@ class PrivatePostgres:
     """One server with its own data, on a loopback port, trusting everybody on this machine who finds it.
 
     `durable` keeps fsync on: needed wherever a test kills something and looks at what survived. Without it commits are
-    several times quicker and only a crash of the machine could tell.
+    several times quicker and only a crash of the machine could tell. What lies in a `home` that is given stays there after
+    `close`, for a server that is made on it again.
     """
 
-    def __init__(self, *, durable: bool = False, max_connections: int = 200) -> None:
+    def __init__(self, *, durable: bool = False, max_connections: int = 200, home: Path | None = None) -> None:
         self.durable = durable
         self.max_connections = max_connections
         self.port = free_port()
         self._identity = _other_uid()
         self._process: subprocess.Popen[bytes] | None = None
-        self._home = Path(tempfile.mkdtemp(prefix="noticesvc-pg-", dir=None if durable else _in_memory()))
+        self._kept = home is not None
+        self._home = home or Path(tempfile.mkdtemp(prefix="noticesvc-pg-", dir=None if durable else _in_memory()))
+        self._home.mkdir(exist_ok=True)
         try:
             self._bin = self._readable_programs(find_programs())
             if self._identity:
                 os.chown(self._home, self._identity.pw_uid, self._identity.pw_gid)
-            self._run(
-                "initdb", "-D", str(self.data), "-U", ROLE, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"
-            )
+            if not self.data.exists():
+                self._run(
+                    "initdb", "-D", str(self.data), "-U", ROLE, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"
+                )
         except BaseException:
-            shutil.rmtree(self._home, ignore_errors=True)
+            self.close()
             raise
 
     @property
@@ -173,7 +177,7 @@ class PrivatePostgres:
             "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "",
             "max_connections": self.max_connections, "shared_buffers": "64MB", "timezone": "UTC",
             "fsync": "on" if self.durable else "off", "full_page_writes": "on" if self.durable else "off",
-            "autovacuum_naptime": "10min",
+            "autovacuum_naptime": "1min" if self._kept else "10min",
         }
         command = [str(self._bin / "postgres"), "-D", str(self.data)]
         command += [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
@@ -189,6 +193,7 @@ class PrivatePostgres:
     def start(self) -> None:
         """Start the server on its port and return when it takes connections. Raises RuntimeError with its log."""
         who = None if shutil.which("setpriv") else self._identity
+        self._alone()
         self.data.joinpath("postmaster.pid").unlink(missing_ok=True)
         with (self._home / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
@@ -203,6 +208,16 @@ class PrivatePostgres:
                 raise RuntimeError(f"PostgreSQL did not start: {self.log}")
             with contextlib.suppress(subprocess.TimeoutExpired):  # wakes at once if the server dies
                 self._process.wait(0.05)
+
+    def _alone(self) -> None:
+        """Wait until a former server on this home has ended, which does when its starter died. Raises RuntimeError if it does not."""
+        until = time.monotonic() + START_TIMEOUT_S
+        with contextlib.suppress(OSError, ValueError):
+            former = int(self.data.joinpath("postmaster.pid").read_text().split()[0])
+            while b"postgres" in Path(f"/proc/{former}/cmdline").read_bytes():
+                if time.monotonic() > until:
+                    raise RuntimeError(f"Another PostgreSQL, process {former}, still works in {self._home}; stop it.")
+                time.sleep(0.1)
 
     def _ready(self) -> bool:
         """Whether postmaster.pid says `ready` in its eighth line, which is where pg_ctl looks too."""
@@ -238,7 +253,8 @@ class PrivatePostgres:
     def close(self) -> None:
         """Stop it and remove all it wrote; safe to call twice."""
         self.stop()
-        shutil.rmtree(self._home, ignore_errors=True)
+        if not self._kept:
+            shutil.rmtree(self._home, ignore_errors=True)
 
     def execute(self, statement: str, database: str = "postgres") -> str:
         """Run one SQL statement outside a transaction, by psql; what it printed, unaligned without headers."""
@@ -263,9 +279,9 @@ class PrivatePostgres:
 
 
 @contextlib.contextmanager
-def running(*, durable: bool = False) -> Iterator[PrivatePostgres]:
+def running(*, durable: bool = False, home: Path | None = None) -> Iterator[PrivatePostgres]:
     """A started server, closed at the end whatever happens in between."""
-    server = PrivatePostgres(durable=durable)
+    server = PrivatePostgres(durable=durable, home=home)
     try:
         server.start()
         yield server
