@@ -85,7 +85,10 @@ def main() -> int:
                     run.once(name, turn, measure)
     sizes = [int(size) for size in chosen.sizes.split(",") if size]
     if sizes and chosen.only in "growth":
-        _grown(run, sizes, min(chosen.count, 3000), chosen.runs)
+        folder = chosen.grown or Path(tempfile.gettempdir()) / f"noticesvc-bench-{run.name}"
+        _grown(run, folder, sizes, min(chosen.count, 3000), chosen.runs)
+        if not chosen.grown:
+            shutil.rmtree(folder)
     text = report.table(run.figures, shlex.join(["python", "-m", "bench.run", *run.options]), run.name, run.took_s)
     print(text)
     if not chosen.only:
@@ -99,6 +102,7 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--bulk", type=int, default=100_000, help="bulk notices while urgent ones are sent")
     options.add_argument("--runs", type=int, default=3, help="runs of each; the median is quoted")
     options.add_argument("--sizes", default="10000,100000", help="stored notices at which cost is measured; empty: not at all")
+    options.add_argument("--grown", type=Path, help="keep the databases of these sizes in this folder, or use those that lie there")
     options.add_argument("--only", default="", help="measure only rows whose name holds this; nothing is written down")
     options.add_argument("--no-peer", action="store_true", help="leave the peer out (it needs the extra `bench`)")
     options.add_argument("--resume", metavar="NAME", help="go on with an earlier run, whose options are kept")
@@ -106,9 +110,8 @@ def _options() -> argparse.ArgumentParser:
     return options
 
 
-def _grown(run: Run, sizes: list[int], count: int, turns: int) -> None:
-    """Grow, measure in turns, audit; what was grown is removed when all is done."""
-    folder = Path(tempfile.gettempdir()) / f"noticesvc-bench-{run.name}"
+def _grown(run: Run, folder: Path, sizes: list[int], count: int, turns: int) -> None:
+    """Grow, measure in turns, audit."""
     folder.mkdir(exist_ok=True)
     print(f"growth in {folder}", flush=True)
     with postgres.running(durable=True, home=folder / "server") as server:
@@ -118,7 +121,6 @@ def _grown(run: Run, sizes: list[int], count: int, turns: int) -> None:
             for size in sizes:
                 run.once(f"growth {size}", turn, lambda size=size, turn=turn: grown.measure(size, turn))
         run.once("growth, audit", 0, lambda: grown.audit(max(sizes)))
-    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 class Service:
-    """One installation; `run` starts a process of it. A folder that holds one already is gone on with, on the database that is named now."""
+    """One installation; `run` starts a process of it. What a folder holds is gone on with, on the database that is named now."""
 
     def __init__(self, folder: Path, database: str | None, **settings: str) -> None:
         kept = folder / "bench.json"

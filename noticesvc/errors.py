@@ -14,6 +14,7 @@
     │   └── Forbidden               the key lacks a scope or a category (HTTP 403)
     ├── UnavailableError            cannot be done now, can be repeated later (HTTP 503)
     │   └── DatabaseUnavailable     the database or its disk cannot be read or written
+    │       └── DatabaseLocked      another transaction keeps what this one needs, for longer than this one may wait
     ├── LedgerError
     │   ├── ProofError              a Merkle proof is impossible or does not hold
     │   ├── NoteError               a signed note or key is malformed, unverified or forged
@@ -123,6 +124,10 @@ class UnavailableError(NoticesvcError):
 
 class DatabaseUnavailable(UnavailableError):
     """The database or the disk under it cannot be read or written at the moment."""
+
+
+class DatabaseLocked(DatabaseUnavailable):
+    """Another transaction keeps a lock that this one needs, for longer than this one may wait."""
 
 
 class LedgerError(NoticesvcError):

@@ -1,7 +1,8 @@
 """The service under test, as its own process: installed, configured for the sinks, started, killed, stopped.
 
 Used by bench.crash.run and the acceptance tests. Nothing here knows how the service works inside; `wrapper` runs a
-statement in its process before the command line does, for tests that put a fault or a crash into it.
+statement in its process before the command line does, for tests that put a fault or a crash into it; `root` is the checkout whose
+program it is, `version` a statement that makes it another version, in commands too.
 """
 
 import asyncio
@@ -28,8 +29,8 @@ class DidNotStart(Exception):
 class Service:
     """One installation and its processes. `several`: an API and so many workers instead of one process for all."""
 
-    def __init__(self, folder: Path, wrapper: str = "") -> None:
-        self.folder, self.wrapper = folder, wrapper
+    def __init__(self, folder: Path, wrapper: str = "", root: Path = ROOT, version: str = "") -> None:
+        self.folder, self.wrapper, self.root, self.version = folder, wrapper, root, version
         self.several, self.environment = 0, dict[str, str]()
         self.config_file = folder / "config.toml"
         self.log = folder / "service.log"
@@ -48,8 +49,8 @@ class Service:
     async def command(self, *arguments: str) -> tuple[int, str]:
         """Run a command of the CLI to its end: status and everything it printed."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _MAIN, *arguments, cwd=ROOT, env=_environment(), stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
+            sys.executable, "-c", f"{self.version}\n{_MAIN}", *arguments, cwd=self.root, env=_environment(),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
         output, _ = await process.communicate()
         return process.returncode or 0, output.decode(errors="replace")
 
@@ -71,12 +72,12 @@ class Service:
     async def launch(self, *, only: str | None = None, environment: Mapping[str, str] | None = None,
                      within: Sequence[str] = ()) -> asyncio.subprocess.Process:
         """Start it and do not wait; `within` is a command that runs it somewhere else, such as in a network namespace."""
-        code = f"{self.wrapper}\n{_MAIN}" if self.wrapper else _MAIN
         role = ["--only", only] if only else []
         variables = _environment() | self.environment | dict(environment or {})
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *within, sys.executable, "-c", code, "serve", "--config", str(self.config_file), *role, cwd=ROOT,
+                *within, sys.executable, "-c", f"{self.version}\n{self.wrapper}\n{_MAIN}", "serve", "--config",
+                str(self.config_file), *role, cwd=self.root,
                 env=variables, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=log)
         self.processes.append(process)
         if only == "worker":
@@ -116,14 +117,14 @@ class Service:
         return [await self.gone(one) for one in chosen]
 
 
-async def installed(folder: Path, *, smtp_port: int, sms_port: int, database_url: str | None = None, wrapper: str = "",
+async def installed(folder: Path, *, smtp_port: int, sms_port: int, database_url: str | None = None, wrapper: str = "", root: Path = ROOT,
                     worker: Mapping[str, Any] | None = None, mail: Mapping[str, Any] | None = None,
                     sms: Mapping[str, Any] | None = None, events: Mapping[str, Any] | None = None) -> Service:
     """A new installation in `folder`, configured for a mail server and an SMS gateway on these ports.
 
     Leases and waits are short, so that whoever takes over after a kill need not wait long.
     """
-    service = Service(folder, wrapper)
+    service = Service(folder, wrapper, root)
     status, output = await service.command("init", "--dir", str(folder), *(["--database", database_url] if database_url else []))
     if status:
         raise DidNotStart(f"init failed: {output}")

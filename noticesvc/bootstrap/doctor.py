@@ -21,8 +21,8 @@ import httpx
 from sqlalchemy import text
 
 from noticesvc import config
-from noticesvc.bootstrap import key_sources, plugins
-from noticesvc.bootstrap.installation import calendar_fault, check_schema, load_calendar, load_rules, open_database
+from noticesvc.bootstrap import key_sources, plugins, schema
+from noticesvc.bootstrap.installation import calendar_fault, load_calendar, load_rules, open_database
 from noticesvc.config import ProviderSettings, Settings
 from noticesvc.errors import NoticesvcError
 from noticesvc.storage.database import Database
@@ -91,7 +91,7 @@ async def _database(settings: Settings) -> AsyncIterator[Finding]:
         async for finding in _durable(database):
             yield finding
         try:
-            await check_schema(database)
+            await schema.check(database)
         except NoticesvcError as error:
             yield Finding("migrations", "failed", str(error))
         else:

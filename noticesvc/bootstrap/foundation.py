@@ -7,6 +7,7 @@ what was sealed or signed with the old one would be lost silently.
 
 import os
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from noticesvc import config, vault
-from noticesvc.bootstrap import key_sources, template
+from noticesvc.bootstrap import key_sources, schema, template
 from noticesvc.bootstrap.installation import SYSTEM_KEY, SYSTEM_KEY_PLACE, open_database
 from noticesvc.config import Settings
 from noticesvc.domain.access import SCOPES
@@ -82,12 +83,13 @@ def _what_it_needs(config_file: Path) -> Settings:
     return config.build({name: data[name] for name in _SECTIONS if name in data}, overrides, config_file.resolve().parent)
 
 
-async def upgrade(settings: Settings) -> tuple[str | None, str | None]:
-    """Bring the database to this program's version; answers the versions before and after."""
+async def upgrade(settings: Settings, say: Callable[[str], None] = lambda _: None) -> tuple[str | None, str | None]:
+    """Bring the database to this program's version; answers the versions before and after. `say` is told what it waits for."""
     master = key_sources.vault(settings)
-    database = open_database(settings)
+    database = open_database(settings, statement_s=None)  # an index over many rows takes its time
     try:
         before = await database.read(migrate.current)
+        await schema.bring_up(database, say)
         await database.write(_lay, master, False)
         return before, migrate.head()
     finally:

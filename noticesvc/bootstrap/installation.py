@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 from noticesvc import vault as vault_files
 from noticesvc.api.context import Acceptor, House
-from noticesvc.bootstrap import key_sources, plugins
+from noticesvc.bootstrap import key_sources, plugins, schema
 from noticesvc.config import Settings
 from noticesvc.domain import calendar, instant, quiet, rules
 from noticesvc.errors import ConfigurationError, VerificationError
@@ -27,7 +27,6 @@ from noticesvc.ledger.key import Signer, Verifier
 from noticesvc.operations.world import World
 from noticesvc.proof import timestamps
 from noticesvc.provider import Provider
-from noticesvc.storage import migrate
 from noticesvc.storage import tables as t
 from noticesvc.storage.database import Database
 from noticesvc.storage.transaction import Sources, Tx
@@ -51,21 +50,9 @@ def software() -> str:
         return "noticesvc (not installed)"
 
 
-def open_database(settings: Settings) -> Database:
+def open_database(settings: Settings, *, statement_s: float | None = 60.0) -> Database:
     """The configured database; nothing is read yet. ConfigurationError for a URL that cannot be used."""
-    return Database(settings.database.url.get_secret_value(), sources(), settings.folder)
-
-
-async def check_schema(database: Database) -> None:
-    """Raise ConfigurationError unless the database is at the version of this program, or at a later one that only added to it."""
-    if not await database.read(migrate.supports):
-        current, head = await database.read(migrate.current), migrate.head()
-        if current is not None and head is not None and current > head:
-            raise ConfigurationError(f"The database is at version {current}, which this program ({head}) no longer understands; "
-                                     "install the newer program here too.")
-        state = "holds no tables of noticesvc yet" if current is None else f"is at version {current}, this program needs {head}"
-        raise ConfigurationError(
-            f"The database {state}; run `noticesvc migrate --config FILE` (or `noticesvc init` for a new installation).")
+    return Database(settings.database.url.get_secret_value(), sources(), settings.folder, statement_s=statement_s)
 
 
 def check_origin(tx: Tx, origin: str) -> None:
@@ -162,7 +149,7 @@ class Installation:
         providers = plugins.configure(settings.providers, settings.folder)
         database = open_database(settings)
         try:
-            await check_schema(database)
+            await schema.check(database)
             await database.read(check_origin, settings.ledger.origin)
             system_key = await load_system_key(database, vault)
         except BaseException:

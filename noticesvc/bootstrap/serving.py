@@ -28,6 +28,7 @@ from noticesvc.bootstrap import restored
 from noticesvc.bootstrap.components import Component, Role, components
 from noticesvc.bootstrap.http_protocol import Protocol
 from noticesvc.bootstrap.installation import Installation
+from noticesvc.bootstrap.schema import SchemaWatch
 from noticesvc.config import Settings
 from noticesvc.errors import ConfigurationError, UnavailableError
 from noticesvc.storage.sqlite import SQLite
@@ -61,7 +62,8 @@ async def _serve(settings: Settings, role: Role, announce: Callable[[str], None]
         _one_process(installation, role, stack)
         held = await restored.hold_if_behind(installation)
         # 2. From here on a signal is a wish to stop in order.
-        parts = components(installation, role, read_only=held is not None)
+        schema = SchemaWatch(installation.database, stopping.set)
+        parts = [*components(installation, role, read_only=held is not None), schema]
         installation.house.readiness = lambda: _faults(installation, parts) | ({"signer": held} if held else {})
         if held is not None:
             log.critical("a backup was restored: read-only, nothing is sent; see `noticesvc ledger recover`", says=held)
@@ -84,7 +86,7 @@ async def _serve(settings: Settings, role: Role, announce: Callable[[str], None]
         finally:
             log.info("stopping")
             clean = await _stop(started, server, serving, settings.worker.stop_grace_s)
-        return 0 if clean else 1
+        return 0 if clean and not schema.outdated else 1
 
 
 class _Server(uvicorn.Server):

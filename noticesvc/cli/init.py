@@ -48,11 +48,13 @@ def init(folder: Path, database_url: str | None) -> None:
 def migrate(config_file: Path) -> None:
     """Bring the database to the version of this program.
 
-    Stop the service first (on PostgreSQL: the workers). On a new, empty database it makes all tables.
+    On SQLite stop the service first. On PostgreSQL programs of the version before work on meanwhile and afterwards: a migration gives
+    way while a table is in use, says for whom it waits, and tries again for a quarter of an hour. On an empty database it makes all
+    tables.
     """
     import asyncio
 
     from noticesvc.bootstrap import foundation
-    before, after = asyncio.run(foundation.upgrade(load_settings(config_file)))
+    before, after = asyncio.run(foundation.upgrade(load_settings(config_file), lambda sentence: click.echo(sentence, err=True)))
     click.echo(f"The database was at version {before or 'none'} and is now at {after}."
                if before != after else f"The database is at version {after} already.")

@@ -35,7 +35,8 @@ def with_database(config_file: Path, work: Callable[["Database"], Awaitable[T]])
     """Run `work` on the installation's database, without opening the rest. ConfigurationError if it is not migrated."""
     import asyncio
 
-    from noticesvc.bootstrap.installation import check_schema, open_database
+    from noticesvc.bootstrap import schema
+    from noticesvc.bootstrap.installation import open_database
     from noticesvc.errors import DatabaseUnavailable, NoticesvcError
 
     async def run() -> T:
@@ -44,7 +45,7 @@ def with_database(config_file: Path, work: Callable[["Database"], Awaitable[T]])
             return await work(database)
         except Exception as error:
             if isinstance(error, DatabaseUnavailable) or not isinstance(error, NoticesvcError):
-                await check_schema(database)  # a missing table looks like a broken database, or like a fault of ours
+                await schema.check(database)  # a missing table looks like a broken database, or like a fault of ours
             raise
         finally:
             await database.close()

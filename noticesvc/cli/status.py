@@ -44,13 +44,14 @@ def _watch(config_file: Path) -> None:
 
     from rich.live import Live
 
-    from noticesvc.bootstrap.installation import check_schema, open_database
+    from noticesvc.bootstrap import schema
+    from noticesvc.bootstrap.installation import open_database
     from noticesvc.operations import watching
 
     async def run() -> None:
         database = open_database(load_settings(config_file))
         try:
-            await check_schema(database)
+            await schema.check(database)
             with Live(console=console(), auto_refresh=False) as live:
                 while True:
                     live.update(_shown(await database.read(watching.look)), refresh=True)

@@ -42,9 +42,13 @@ class Engine(Protocol):
 
 
 class Database:
-    """One database for one process; `read` and `write` take a synchronous function whose first argument is the transaction."""
+    """One database for one process; `read` and `write` take a synchronous function whose first argument is the transaction.
 
-    def __init__(self, url: str, sources: Sources, folder: Path | None = None, *, busy_s: float = 4.0) -> None:
+    `busy_s`: how long a lock, a connection or the writer is waited for; `statement_s`: how long a statement may take, null for ever.
+    """
+
+    def __init__(self, url: str, sources: Sources, folder: Path | None = None, *, busy_s: float = 4.0,
+                 statement_s: float | None = 60.0) -> None:
         self.sources = sources
         self._held: str | None = None
         self._listeners: dict[str, list[Callable[[], None]]] = defaultdict(list)
@@ -61,7 +65,7 @@ class Database:
             self.engine: Engine = SQLite((folder or Path()) / parsed.database, sources, busy_s)
         elif backend == "postgresql":
             from noticesvc.storage.postgresql import PostgreSQL  # with asyncpg and the ORM: a third of a command's start
-            self.engine = PostgreSQL(parsed.set(drivername="postgresql+asyncpg"), sources, busy_s)
+            self.engine = PostgreSQL(parsed.set(drivername="postgresql+asyncpg"), sources, busy_s, statement_s)
         else:
             msg = f"[database] url: {backend} is not supported; use sqlite+aiosqlite or postgresql+asyncpg"
             raise ConfigurationError(msg)

@@ -17,25 +17,26 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from noticesvc.errors import DatabaseUnavailable
+from noticesvc.errors import DatabaseLocked, DatabaseUnavailable
 from noticesvc.storage.transaction import Sources, Tx
 
 log = structlog.get_logger()
-# SQLSTATE: serialization failure, deadlock; then connection, resources, intervention, system, read-only, a lock that somebody
-# keeps, a statement that was cancelled, a right that was taken away.
+# SQLSTATE: serialization failure, deadlock; a lock that somebody keeps; then connection, resources, intervention, system, read-only,
+# a statement that was cancelled, a right that was taken away.
 REPEAT = {"40001", "40P01"}
-UNAVAILABLE = ("08", "53", "57P", "58", "25006", "55P03", "57014", "42501")
+LOCKED = "55P03"
+UNAVAILABLE = ("08", "53", "57P", "58", "25006", "57014", "42501")
 
 
 # Writers touch rows by key, a handful or a few hundred at a time: plans are made once and never scan.
 WRITING = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
 
 
-def _engine(url: URL, busy_s: float, settings: dict[str, str]) -> AsyncEngine:
+def _engine(url: URL, busy_s: float, statement_s: float | None, settings: dict[str, str]) -> AsyncEngine:
     common = {"application_name": "noticesvc", "jit": "off", "timezone": "UTC", "idle_in_transaction_session_timeout": "60000",
               "lock_timeout": str(int(busy_s * 1000))}
     return create_async_engine(url, pool_size=8, max_overflow=8, pool_timeout=busy_s, pool_use_lifo=True,
-                               connect_args={"timeout": busy_s, "command_timeout": 60, "server_settings": common | settings})
+                               connect_args={"timeout": busy_s, "command_timeout": statement_s, "server_settings": common | settings})
 
 
 class _Again(Exception):
@@ -67,6 +68,9 @@ def _judge(error: BaseException) -> BaseException:
         state = getattr(error.orig, "sqlstate", None) or ""
         if state in REPEAT:
             return _Again()
+        if state == LOCKED:
+            log.warning("a lock is kept by another transaction")
+            return DatabaseLocked("The database is busy; repeat the request later.")
     gone = isinstance(error, OSError | PoolTimeout | TimeoutError | InterfaceError | OperationalError | asyncpg.InterfaceError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated)
     if gone or state.startswith(UNAVAILABLE):
@@ -80,10 +84,10 @@ class PostgreSQL:
 
     name = "postgresql"
 
-    def __init__(self, url: URL, sources: Sources, busy_s: float) -> None:
+    def __init__(self, url: URL, sources: Sources, busy_s: float, statement_s: float | None) -> None:
         self.url, self.sources, self.busy_s = url, sources, busy_s
-        self._writing = _engine(url, busy_s, WRITING)
-        self._reading = _engine(url, busy_s, {}).execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._writing = _engine(url, busy_s, statement_s, WRITING)
+        self._reading = _engine(url, busy_s, statement_s, {}).execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._listener: asyncpg.Connection[Any] | None = None
 
     async def read(self, fn: Callable[[Tx], Any]) -> Any:

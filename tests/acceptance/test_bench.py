@@ -5,6 +5,7 @@ import re
 import pytest
 
 from bench import report, rows
+from bench import run as bench_run
 from tests.support.needs import needs
 
 
@@ -46,3 +47,32 @@ def test_a_section_is_replaced_and_the_others_stay(tmp_path):
     assert re.findall(r"^## .*$", text, re.MULTILINE) == ["## Speed, 2026-02-02", "## Kill test"]
     assert "old" not in text
     assert "kept" in text
+
+
+def test_an_interrupted_run_goes_on_with_its_options_and_measures_only_what_is_missing(tmp_path, monkeypatch):
+    """What was measured is kept after each measurement; the same name takes up the options and the figures."""
+    monkeypatch.setattr(bench_run, "HERE", tmp_path)
+    run = bench_run.Run("r", ["--count", "7"])
+    run.once("a", 0, lambda: {"rate": 1.0})
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.once("a", 1, interrupted)
+    again = bench_run.Run("r", [])
+    asked = []
+    for turn in range(2):
+        again.once("a", turn, lambda turn=turn: asked.append(turn) or {"rate": 2.0})
+    assert (again.options, asked, again.figures) == (["--count", "7"], [1], {"a": [{"rate": 1.0}, {"rate": 2.0}]})
+
+
+def test_growth_is_told_turn_by_turn_against_the_smallest_size():
+    """The factor is that of measurements of one turn, and the audit stands in its row."""
+    figures = {"growth 10": [{"enqueue": 100.0, "api_ms": 1.0}, {"enqueue": 10.0, "api_ms": 2.0}],
+               "growth 1000": [{"enqueue": 90.0, "api_ms": 1.5}, {"enqueue": 9.0, "api_ms": 3.0}],
+               "growth, audit": [{"audit": 5000.0, "entries": 3000.0, "proofs": 100.0}]}
+    table = report.table(figures, "command", "name", 1.0)
+    assert re.search(r"^\| 1,000 \| 50 \(0\.90×\) \| 2\.250 \(1\.50×\) \|", table, re.MULTILINE)
+    assert "`ledger audit` found nothing in 3,000 entries; the proofs of a random 100 hold." in table
+    assert "| full audit, by the command | ≥ 100,000 entries/s | 5,000/s |" in table

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-import itertools
 
-import aiohttp
 import pytest
 
+from bench.crash.balanced import Caller
 from bench.crash.clients import Clients
 from bench.crash.cutting_proxy import CuttingProxy
 from bench.crash.lines import Lines
@@ -44,36 +43,6 @@ class Cluster:
 
     async def kill(self, number):
         await self.service.kill(self.running.pop(number))
-
-
-class Caller:
-    """Posts notices to the APIs in turn, as a balancer does: where one is silent or says 503, the other is asked with the same key."""
-
-    def __init__(self, urls, key):
-        self._urls = itertools.cycle(urls)
-        self._session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {key}"}, timeout=aiohttp.ClientTimeout(total=10))
-        self.accepted, self.refused, self.elsewhere = [], [], 0
-        self.enough = asyncio.Event()
-
-    async def run(self):
-        for number in itertools.count():
-            if self.enough.is_set():
-                break
-            await self._post(f"k-{number}")
-        await self._session.close()
-
-    async def _post(self, key):
-        body = {"recipient_id": "u-1", "category": "platform", "channels": ["email"], "content": {"subject": "S", "body": "B"}}
-        while True:
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError):
-                async with self._session.post(next(self._urls) + "/v1/notices", json=body, headers={"Idempotency-Key": key}) as answer:
-                    if answer.status == 202:
-                        self.accepted.append((await answer.json())["id"])
-                        return
-                    if answer.status not in (429, 503):
-                        self.refused.append((answer.status, await answer.text()))
-                        return
-            self.elsewhere += 1
 
 
 @contextlib.asynccontextmanager
@@ -139,7 +108,7 @@ async def test_the_sequencer_moves_when_its_host_vanishes(durable_postgres, tmp_
         async def grown():
             """A new notice is served and its entries are under a checkpoint."""
             before = await _checkpoint(shown)
-            await caller._post(f"g-{len(caller.accepted)}")
+            await caller.post()
             await served(shown, caller.accepted[-1])
             await until(lambda: _checkpoint(shown), lambda size: size > before, 2 * PATIENCE_S)
         await grown()
@@ -149,7 +118,7 @@ async def test_the_sequencer_moves_when_its_host_vanishes(durable_postgres, tmp_
         await grown()
         await made.kill(3)
         await grown()
-        await caller._session.close()
+        await caller.close()
         assert len(set(message_ids(mail))) == len(caller.accepted)
         await audited(made)
 

@@ -1,16 +1,21 @@
 """The migrations make exactly the tables that the code uses, on both databases, and lay PostgreSQL's growth out by time."""
 
+import asyncio
 import os
 import time
 from pathlib import Path
 
+import asyncpg
+import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
+from noticesvc.bootstrap import schema
 from noticesvc.domain.identity import lower_bound
+from noticesvc.errors import ConfigurationError, DatabaseLocked
 from noticesvc.storage import migrate, partitions
 from noticesvc.storage.database import Database
 from noticesvc.storage.tables import PARTITIONED, metadata
@@ -123,4 +128,74 @@ async def test_an_older_program_works_beside_a_newer_one_until_something_was_tak
     assert await database.read(migrate.supports)
     await database.write(later, "9998")
     assert not await database.read(migrate.supports)
+    await database.close()
+
+
+async def test_a_migration_only_adds_unless_it_raises_the_floor(empty_database_url: str) -> None:
+    """Of each: the version before finds every table and column as it knows them, can insert into them, and breaks no new unique key."""
+    database = Database(empty_database_url, Sources(_now, os.urandom), Path())
+
+    def columns(tx: Tx) -> dict[str, dict[str, tuple[str, bool, bool]]]:
+        found = inspect(tx.conn)
+        return {table: {c["name"]: (str(c["type"]), c["nullable"], c["default"] is not None) for c in found.get_columns(table)}
+                for table in found.get_table_names() if table in metadata.tables}
+
+    def unique(tx: Tx, tables: list[str]) -> set[tuple[str, str]]:
+        found = inspect(tx.conn)
+        return {(table, str(key["name"])) for table in tables for key in found.get_indexes(table) if key["unique"]}
+
+    await database.write(migrate.step)
+    before, at = await database.read(columns), "0001"
+    keys = await database.read(unique, list(before))
+    while (version := await database.write(migrate.step)) is not None:
+        after, floor = await database.read(columns), await database.read(migrate.floor)
+        assert version == min(v for v in migrate.versions() if v > at)
+        if floor is None or floor <= at:  # the version before goes on
+            for table, mine in before.items():
+                assert {name: after[table].get(name) for name in mine} == mine, f"{version} changes {table}"
+                needed = [name for name, (_, nullable, filled) in after[table].items() if name not in mine and not nullable and not filled]
+                assert needed == [], f"{version}: {table} cannot be inserted into by the version before"
+            assert await database.read(unique, list(before)) <= keys, f"{version} makes a key unique"
+        keys, before, at = await database.read(unique, list(after)), after, version
+    assert at == migrate.head()
+    await database.close()
+
+
+async def test_a_migration_gives_way_while_a_table_is_in_use(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a long reader it waits for a second, says for whom, lets the others through, and has its turn when the reader is gone."""
+    monkeypatch.setattr(migrate, "LOCK_S", 1)
+    database = Database(postgres_url, Sources(_now, os.urandom), Path())
+    await database.write(migrate.upgrade, "0005")
+    url = postgres_url.replace("+asyncpg", "")
+    reader, other = await asyncpg.connect(url, server_settings={"application_name": "long report"}), await asyncpg.connect(url)
+    said: list[str] = []
+    waits = asyncio.Event()
+
+    def say(sentence: str) -> None:
+        said.append(sentence)
+        waits.set()
+
+    async with reader.transaction():
+        await reader.fetch("select * from contact")
+        with pytest.raises(DatabaseLocked, match=rf"0006 needs .* uses: process {reader.get_server_pid()} \(long report\), for [0-9]+ s"):
+            await schema.bring_up(database, say, patience_s=0)
+        migrating = asyncio.create_task(schema.bring_up(database, say))
+        await asyncio.wait_for(waits.wait(), 60)
+        assert await asyncio.wait_for(other.fetchval("select count(*) from contact"), 60) == 0  # while the reader still reads
+        assert not migrating.done()
+    await asyncio.wait_for(migrating, 60)
+    assert await database.read(migrate.current) == migrate.head()
+    assert f"Version 0006 waits for a transaction of process {reader.get_server_pid()} (long report)" in said[0]
+    await reader.close()
+    await other.close()
+    await database.close()
+
+
+async def test_a_program_does_not_migrate_what_is_newer(empty_database_url: str) -> None:
+    """It says so and changes nothing."""
+    database = await _migrated(empty_database_url)
+    await database.write(lambda tx: tx.conn.execute(text("update alembic_version set version_num = '9998'")))
+    with pytest.raises(ConfigurationError, match="at version 9998, later than this program"):
+        await schema.bring_up(database, lambda _: None)
+    assert await database.read(migrate.current) == "9998"
     await database.close()

@@ -158,12 +158,12 @@ class PrivatePostgres:
         """A plain environment: nothing like PGHOST or PGDATA of whoever runs the tests."""
         return {"PATH": f"{self._bin}:/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC", "HOME": str(self._home)}
 
-    def _run(self, program: str, *arguments: str) -> str:
+    def _run(self, program: str, *arguments: str, timeout_s: float = START_TIMEOUT_S) -> str:
         """Run one of PostgreSQL's programs to its end as the server's uid; its output, or RuntimeError with it."""
         who = self._identity
         done = subprocess.run(
             [str(self._bin / program), *arguments], env=self._environment(), cwd=self._home, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=START_TIMEOUT_S, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=timeout_s, check=False,
             **({"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []} if who else {}),
         )
         output = done.stdout.decode(errors="replace")
@@ -256,11 +256,11 @@ class PrivatePostgres:
         if not self._kept:
             shutil.rmtree(self._home, ignore_errors=True)
 
-    def execute(self, statement: str, database: str = "postgres") -> str:
+    def execute(self, statement: str, database: str = "postgres", timeout_s: float = START_TIMEOUT_S) -> str:
         """Run one SQL statement outside a transaction, by psql; what it printed, unaligned without headers."""
         return self._run(
             "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", ROLE, "-d", database, "-XqAt",
-            "-v", "ON_ERROR_STOP=1", "-c", statement,
+            "-v", "ON_ERROR_STOP=1", "-c", statement, timeout_s=timeout_s,
         ).strip()
 
     def new_database(self, template: str = "template1") -> str:
