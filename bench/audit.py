@@ -1,6 +1,6 @@
-"""The audit of a ledger of any size, measured: entries a second and the memory it took.
+"""The audit of a ledger of any size, measured: entries a second, CPU time and the memory it took, with one process and with two.
 
-usage: python -m bench.audit [ENTRIES] [--postgresql]
+usage: python -m bench.audit [ENTRIES] [--postgresql]. CPU times of the two processes stand apart; PostgreSQL's own is not in them.
 """
 
 import argparse
@@ -20,20 +20,22 @@ async def measure(url: str, entries: int) -> None:
     """Fill a database and audit it."""
     async with opened(url) as database:
         await load(database, entries)
-        before = _memory_mib()
-
-        def audit(tx: Tx) -> None:
-            began = time.perf_counter()
-            done = audit_database(tx, [SIGNER.verifier], None, 60_000_000, lambda *_: None)
-            took = time.perf_counter() - began
-            assert done.findings == (), done.findings
-            print(f"{database.engine.name}: {done.entries:,} entries in {took:.1f} s, {done.entries / took:,.0f} entries/s; "
-                  f"memory {before} MiB before, {_memory_mib()} MiB at most")
-        await database.read(audit)
+        for processes in (1, 2):
+            await database.read(once, database.engine.name, processes)
 
 
-def _memory_mib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def once(tx: Tx, name: str, processes: int) -> None:
+    """One audit."""
+    began, first, second = time.perf_counter(), time.process_time(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = audit_database(tx, [SIGNER.verifier], None, 60_000_000, lambda *_: None, processes=processes)
+    took, first = time.perf_counter() - began, time.process_time() - first
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.findings == (), done.findings
+    cpu = ended.ru_utime + ended.ru_stime - second.ru_utime - second.ru_stime
+    each = 1_000_000 / done.entries
+    print(f"{name}, {processes} processes: {done.entries:,} entries in {took:.1f} s, {done.entries / took:,.0f} entries/s; "
+          f"CPU {first * each:.1f} µs an entry, in the second process {cpu * each:.1f}; "
+          f"memory at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MiB, {ended.ru_maxrss // 1024} MiB", flush=True)
 
 
 def main() -> None:

@@ -4,10 +4,14 @@ Called by cli.ledger. A database is audited in one snapshot, beside a live servi
 without any database. Neither needs memory that grows with the log.
 """
 
+import os
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from heapq import merge
+from itertools import chain
 from pathlib import Path
 
 from noticesvc.errors import LedgerError, LedgerMismatch, NoteError
@@ -16,10 +20,15 @@ from noticesvc.ledger.checkpoint import Checkpoint
 from noticesvc.ledger.entry import BUNDLE_ENTRIES
 from noticesvc.ledger.key import Verifier
 from noticesvc.ledger.tile import Tile, tiles_of
-from noticesvc.operations import audit_anchors, audit_rows
-from noticesvc.operations.audit_entries import EntryAudit, hexadecimal, scratch
+from noticesvc.operations import audit_anchors
+from noticesvc.operations.audit_entries import batches_outside, learn_batches, opened, scratch
 from noticesvc.operations.audit_open import audit_open
+from noticesvc.operations.audit_pages import Claim, Page, pages
+from noticesvc.operations.audit_process import Far
+from noticesvc.operations.audit_rows import RowAudit, compare_counters, explain
+from noticesvc.operations.audit_sums import Sums
 from noticesvc.operations.audit_tree import Findings, TreeAudit, signed
+from noticesvc.operations.audit_walk import Judge, Near, Step, Waiting, Walk
 from noticesvc.operations.world import World
 from noticesvc.storage import ledger
 from noticesvc.storage.transaction import Tx
@@ -28,6 +37,8 @@ Progress = Callable[[int, int], None]
 NO_ID = "00000000-0000-0000-0000-000000000000"
 PAGE = 5_000
 PAGE_BUNDLES = 32
+ENTRIES_FOR_TWO = 200_000  # from here on a second process is worth its start
+PAUSE_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +53,13 @@ class Audit:
 
 
 def audit_database(tx: Tx, keys: Sequence[Verifier], against: str | None, max_delay_us: int, progress: Progress,
-                   world: World | None = None) -> Audit:
+                       world: World | None = None, processes: int | None = None) -> Audit:
     """Audit a database in this one snapshot.
 
     `keys` are the current key and those it replaced, and no others are trusted; `against` is an older signed checkpoint that today's
     log must extend; entries may wait `max_delay_us` microseconds. With `world` everything is opened and compared as well
-    (audit_open). Raises NoteError if `against` does not verify.
+    (audit_open). A long log is walked over in a second process; `processes` decides it otherwise. Raises NoteError if `against`
+    does not verify.
     """
     findings = Findings()
     _check_keys(tx, keys, findings)
@@ -58,31 +70,67 @@ def audit_database(tx: Tx, keys: Sequence[Verifier], against: str | None, max_de
     if (head is None) != (latest is None) or (latest is not None and latest[0] != size):
         findings.add(f"The last signed checkpoint is of {latest[0] if latest else 'no'} entries, the head row says {size}.")
     with tempfile.TemporaryDirectory(prefix="noticesvc-audit-") as folder:
-        memory = scratch(f"{folder}/scratch.db")
-        try:
-            entries = EntryAudit(memory, findings)
-            after = NO_ID
-            while rows := ledger.index_rows(tx, after, PAGE):
-                entries.batches(rows)
-                after = rows[-1][0]
-            entries.batches_outside(size)
-            TreeAudit(_Stored(tx), size, _claims(
-                _signed_notes(tx), keys, old, findings, audit_anchors.stamped(tx, keys, world.tsa_roots if world else (), findings)),
-                findings, entries.visit).walk(progress)
-            _check_counts(tx, size, findings)
-            audit_anchors.cosignatures(tx, keys, findings)
-            pending, waiting = _pending(tx, size, entries, max_delay_us, findings)
-            entries.flush()
-            differing = audit_rows.compare_rows(tx, entries, pending, findings)
-            if differing:
-                audit_rows.explain(tx, memory, differing, _all_entries(tx, size), pending, findings)
-            audit_rows.compare_counters(tx, entries, findings)
-            audit_rows.check_conservation(tx, findings)
+        scratch = Path(folder, "scratch.db")
+        _index(tx, scratch, size, findings)
+        pending, waiting = _pending(tx, size, max_delay_us, late := Findings())
+        sums = Sums()
+        rows = RowAudit(tx, sums, pending)
+        outside = Findings()
+        claims = _claims(_signed_notes(tx), keys, old, outside,
+                         audit_anchors.stamped(tx, keys, world.tsa_roots if world else (), outside))
+        two = size >= ENTRIES_FOR_TWO and (os.cpu_count() or 1) > 1 if processes is None else processes > 1
+        with _walk(scratch, size, two=two) as walk:
+            for step in _walked(walk, chain(pages(_Stored(tx), size, claims), _waiting(tx, size)), rows):
+                for what, said in step.facts.items():
+                    sums.add(what, said)
+                progress(step.done, size)
+            rows.finish()
+        findings.join(outside, walk.findings)
+        _check_counts(tx, size, findings)
+        audit_anchors.cosignatures(tx, keys, findings)
+        findings.join(late, rows.naming)
+        with closing(opened(str(scratch))) as memory:
+            if differing := rows.differing():
+                explain(tx, memory, differing, _all_entries(tx, size), pending, findings)
+            if rows.counters_differ():
+                compare_counters(tx, memory, findings)
+            findings.join(rows.conservation)
             if world is not None:
                 audit_open(tx, world, memory, findings, progress)
-        finally:
-            memory.close()
     return Audit(size, waiting, old.size if old else None, tuple(findings.sentences), findings.more)
+
+
+def _index(tx: Tx, path: Path, size: int, findings: Findings) -> None:
+    """Put the index map into a new scratch database in the order of places."""
+    with closing(scratch(str(path))) as memory:
+        after = NO_ID
+        while rows := ledger.index_rows(tx, after, PAGE):
+            learn_batches(memory, rows, findings)
+            after = rows[-1][0]
+        batches_outside(memory, size, findings)
+
+
+@contextmanager
+def _walk(path: Path, size: int, *, two: bool) -> Iterator[Walk]:
+    if two:
+        with closing(Far(path, size)) as far:
+            yield far
+    else:
+        with closing(opened(str(path))) as memory:
+            yield Near(memory, size)
+
+
+def _walked(walk: Walk, given: Iterable[Page | Waiting], rows: RowAudit) -> Iterator[Step]:
+    """The steps of the walk over everything that is given; while there is no room for more, rows are read."""
+    for one in given:
+        while not walk.take(one):
+            yield from walk.steps()
+            if not rows.step():
+                time.sleep(PAUSE_S)
+        yield from walk.steps()
+    while rows.step():  # before the end is waited for
+        yield from walk.steps()
+    yield from walk.end()
 
 
 def audit_export(folder: Path, keys: Sequence[Verifier], against: str | None, progress: Progress) -> Audit:
@@ -98,16 +146,15 @@ def audit_export(folder: Path, keys: Sequence[Verifier], against: str | None, pr
     old = checkpoints.verify(against, trusted).checkpoint if against is not None else None
     claims = _claims(iter([(current.size, note)]), trusted, old, findings)
     if (folder / "tile" / "entries").exists():
-        with tempfile.TemporaryDirectory(prefix="noticesvc-audit-") as place:
-            memory = scratch(f"{place}/scratch.db")
-            try:
-                entries = EntryAudit(memory, findings, mapped=False)
-                TreeAudit(source, current.size, claims, findings, entries.visit).walk(progress)
-                entries.flush()
-            finally:
-                memory.close()
+        with tempfile.TemporaryDirectory(prefix="noticesvc-audit-") as place, closing(scratch(f"{place}/scratch.db")) as memory:
+            judge = Judge(memory, current.size, mapped=False)
+            for page in pages(source, current.size, claims):
+                progress(judge.step(page).done, current.size)
+            findings.join(judge.findings)
     else:
-        TreeAudit(source, current.size, claims, findings, bundled=False).walk(progress)
+        tree = TreeAudit(current.size, findings, bundled=False)
+        for page in pages(source, current.size, claims, bundled=False):
+            progress(tree.page(page), current.size)
     return Audit(current.size, 0, old.size if old else None, tuple(findings.sentences), findings.more)
 
 
@@ -123,11 +170,11 @@ def _check_keys(tx: Tx, keys: Sequence[Verifier], findings: Findings) -> None:
 
 
 def _claims(notes: Iterator[tuple[int, str]], keys: Sequence[Verifier], old: Checkpoint | None,
-            findings: Findings, stamped: Iterable[tuple[Checkpoint, str]] = ()) -> Iterator[tuple[Checkpoint, str]]:
-    stored = ((found.size, found, "The signed checkpoint") for found in signed(notes, keys, findings))
-    older = [(old.size, old, "The older checkpoint")] if old else []
-    outside = ((found.size, found, name) for found, name in stamped)
-    return ((found, name) for _, found, name in merge(stored, older, outside, key=lambda claim: claim[0]))
+            findings: Findings, stamped: Iterable[tuple[Checkpoint, str]] = ()) -> Iterator[Claim]:
+    stored = (Claim(found.size, found.root, "The signed checkpoint") for found in signed(notes, keys, findings))
+    older = [Claim(old.size, old.root, "The older checkpoint")] if old else []
+    outside = (Claim(found.size, found.root, name) for found, name in stamped)
+    return merge(stored, older, outside, key=lambda claim: claim.size)
 
 
 def _signed_notes(tx: Tx) -> Iterator[tuple[int, str]]:
@@ -137,33 +184,43 @@ def _signed_notes(tx: Tx) -> Iterator[tuple[int, str]]:
         after = notes[-1][0]
 
 
-def _pending(tx: Tx, size: int, entries: EntryAudit, max_delay_us: int, findings: Findings) -> tuple[dict[str, int], int]:
-    """Judge the waiting entries as if they followed the log; the first places of their batches, and how many they are."""
+def _pending(tx: Tx, size: int, max_delay_us: int, findings: Findings) -> tuple[dict[str, int], int]:
+    """The first places of the batches that wait, as if they followed the log, and how many entries they are."""
     first: dict[str, int] = {}
     place, oldest = size, tx.now
     for row in ledger.pending_rows(tx):
         try:
-            waiting = ledger.split(row.data)
+            number = len(ledger.split(row.data))
         except LedgerMismatch:
             findings.add(f"The waiting entries of the transaction {row.batch} are cut short.")
             continue
-        first[hexadecimal(row.batch)] = place
-        entries.batches([(row.batch, place)])
-        entries.visit(place, waiting)
-        place, oldest = place + len(waiting), min(oldest, row.created_at)
+        first[row.batch.replace("-", "")] = place
+        place, oldest = place + number, min(oldest, row.created_at)
     if tx.now - oldest > max_delay_us:
         findings.add(f"{place - size} entries wait for the sequencer, the oldest for {(tx.now - oldest) // 1_000_000} s: "
                      "more than max_delay_s. Start a worker.")
     return first, place - size
 
 
+def _waiting(tx: Tx, size: int) -> Iterator[Waiting]:
+    """The entries that wait, for the walk."""
+    place = size
+    for row in ledger.pending_rows(tx):
+        try:
+            number = len(ledger.split(row.data))
+        except LedgerMismatch:
+            continue  # a finding of `_pending`
+        yield Waiting(row.batch, place, row.data)
+        place += number
+
+
 def _all_entries(tx: Tx, size: int) -> Iterator[tuple[int, list[bytes]]]:
     """All entries again, in runs: those of the log, then those that wait."""
-    stored, count = _Stored(tx), -(-size // BUNDLE_ENTRIES)
+    count = -(-size // BUNDLE_ENTRIES)
     for page in range(0, count, PAGE_BUNDLES):
-        for n, data in stored.bundles(range(page, min(page + PAGE_BUNDLES, count)), size).items():
+        for n, data in ledger.stored_bundles(tx, range(page, min(page + PAGE_BUNDLES, count))).items():
             try:
-                yield n * BUNDLE_ENTRIES, ledger.split(data)
+                yield n * BUNDLE_ENTRIES, ledger.split(ledger.inflate(data))
             except LedgerMismatch:
                 continue  # a finding of its own already
     place = size
@@ -194,13 +251,7 @@ class _Stored:
         self._tx = tx
 
     def bundles(self, numbers: Sequence[int], size: int) -> Mapping[int, bytes]:
-        found = {}
-        for n, data in ledger.stored_bundles(self._tx, numbers).items():
-            try:
-                found[n] = ledger.inflate(data)
-            except LedgerMismatch:
-                continue
-        return found
+        return ledger.stored_bundles(self._tx, numbers)
 
     def tiles(self, places: Sequence[tuple[int, int]], size: int) -> Mapping[tuple[int, int], bytes]:
         return ledger.tiles(self._tx, places)

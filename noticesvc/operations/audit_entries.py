@@ -1,26 +1,29 @@
 """Judges every entry of a log: canonical, of a known form, counted without gaps, an answer never before its intent.
 
-Called by operations.audit, bundle by bundle in index order. What the entries say of rows is added to sums (audit_sums); what
-must be remembered about millions of notices moves to a scratch database on disk, so memory stays flat.
+Called by operations.audit_walk, bundle by bundle in index order. What the entries say of rows is collected for the sums of
+audit_sums; what must be remembered about millions of notices moves to a scratch database on disk, so memory stays flat.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from noticesvc.domain import instant
 from noticesvc.domain.identity import micros_of
 from noticesvc.errors import EntryError
-from noticesvc.operations.audit_reader import read
-from noticesvc.operations.audit_sums import Sums
+from noticesvc.operations import audit_forms, audit_reader
+from noticesvc.operations.audit_forms import SINGLE, facts_of, hexadecimal
 from noticesvc.operations.audit_tree import Findings
 from noticesvc.proof.entry_types import ENTRY_TYPES, SCOPE_MEMBERS
 
 HELD = 100_000  # ids remembered in memory, before they move to the scratch database
-SINGLE = frozenset({"in_site", "announcement"})  # channels whose one entry holds intent and answer
+PAGE = 10_000  # numbers of last entries handed on together
+COUNTED = "counted"  # the kind of the facts that say which number the last entry about a notice or recipient has
 
+_TRIES = frozenset({"attempt.intended", "attempt.answered"})
 _SCRATCH = """
-pragma journal_mode = off; pragma synchronous = off; pragma locking_mode = exclusive;
+pragma journal_mode = off; pragma synchronous = off;
 create table batch (first integer primary key, id text);
 create table counted (id text primary key, last integer) without rowid;
 create table intent (id text primary key, last integer) without rowid;
@@ -37,31 +40,26 @@ def scratch(path: str) -> sqlite3.Connection:
     return made
 
 
-def hexadecimal(identity: str) -> str:
-    """An id as SQLite keeps it and as both sides are compared: 32 digits. ValueError if it is none."""
-    made = identity.replace("-", "")
-    if len(made) != 32:
-        raise ValueError
-    return made
+def opened(path: str) -> sqlite3.Connection:
+    """The scratch database again, in another process or after one."""
+    return sqlite3.connect(path, isolation_level=None)
 
 
-def facts_of(members: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What an entry says of rows: kind and id of each row that must name it. ValueError, TypeError or AttributeError for bad ids."""
-    type_ = members["type"]
-    if type_ == "attempt.intended":
-        yield "intent", hexadecimal(members["evidence_id"])
-    elif type_ == "notice.accepted":
-        yield "notice", hexadecimal(members["notice_id"])
-    elif type_ == "content.shared":
-        yield "content", hexadecimal(members["content_id"])
-    elif type_ == "cure.begun":
-        yield "cure", hexadecimal(members["cure_id"])
-    elif type_ == "announcement.published":
-        yield "announcement", hexadecimal(members["announcement_id"])
-    elif "kind" in members and members.get("evidence_id") is not None:
-        yield "evidence", hexadecimal(members["evidence_id"])
-        if type_ == "attempt.answered" and members["intended_id"] is not None and members["channel"] in SINGLE:
-            yield "intent", hexadecimal(members["intended_id"])
+def learn_batches(memory: sqlite3.Connection, rows: Iterable[tuple[str, int]], findings: Findings) -> None:
+    """Learn the first place of batches; two at one place are a finding."""
+    memory.execute("begin")
+    for batch, first in rows:
+        try:
+            memory.execute("insert into batch values (?, ?)", (first, batch))
+        except sqlite3.IntegrityError:
+            findings.add(f"The index map gives two transactions the same first entry, {first}.")
+    memory.execute("commit")
+
+
+def batches_outside(memory: sqlite3.Connection, size: int, findings: Findings) -> None:
+    """Batches that begin outside the log are findings."""
+    for (first,) in memory.execute("select first from batch where first < 0 or first >= ?", (size,)):
+        findings.add(f"The index map gives a transaction the first entry {first}, which the log does not have.")
 
 
 class EntryAudit:
@@ -72,68 +70,71 @@ class EntryAudit:
 
     def __init__(self, memory: sqlite3.Connection, findings: Findings, *, mapped: bool = True) -> None:
         self._db, self._findings, self._mapped = memory, findings, mapped
-        self.sums = Sums()
         self._shapes: dict[tuple[str, ...], tuple[str | None, tuple[str, ...]]] = {}
+        self._facts: dict[str, list[str]] = defaultdict(list)
         self._at = ""
         self._last = _Held(memory, "counted")
         self._intents = _Held(memory, "intent")
 
-    def batches(self, rows: Iterable[tuple[str, int]]) -> None:
-        """Learn the first place of batches; two at one place are a finding."""
-        self._db.execute("begin")
-        for batch, first in rows:
-            try:
-                self._db.execute("insert into batch values (?, ?)", (first, batch))
-            except sqlite3.IntegrityError:
-                self._findings.add(f"The index map gives two transactions the same first entry, {first}.")
-        self._db.execute("commit")
-
-    def batches_outside(self, size: int) -> None:
-        """Batches that begin outside the log are findings."""
-        for (first,) in self._db.execute("select first from batch where first < 0 or first >= ?", (size,)):
-            self._findings.add(f"The index map gives a transaction the first entry {first}, which the log does not have.")
+    def waiting(self, batch: str, place: int, entries: list[bytes]) -> None:
+        """Judge the entries of a transaction that wait, as if they stood from `place` on."""
+        learn_batches(self._db, [(batch, place)], self._findings)
+        self.visit(place, entries)
 
     def visit(self, first: int, entries: list[bytes]) -> None:
         """Judge entries that follow each other, from place `first` on."""
         starts = dict(self._db.execute("select first, id from batch where first >= ? and first < ?", (first, first + len(entries))))
         for place, data in enumerate(entries, first):
-            try:
-                members = read(data)
-            except EntryError as error:
-                self._findings.add(f"Entry {place}: {error}")
-                continue
-            at = members["at"]
+            entry = audit_forms.read(data)
+            fault = None
+            if entry is None:
+                try:
+                    members = audit_reader.read(data)
+                except EntryError as error:
+                    self._findings.add(f"Entry {place}: {error}")
+                    continue
+                entry, fault = audit_forms.plain(members), self._fault(members)
             batch = starts.get(place)
             if batch is not None:
-                if at[:23] != instant.text(instant.from_micros(micros_of(batch)))[:23]:
+                if entry.at[:23] != instant.text(instant.from_micros(micros_of(batch)))[:23]:
                     self._findings.add(f"The index map gives entry {place} to a transaction of another time.")
-            elif at != self._at and self._mapped:
+            elif entry.at != self._at and self._mapped:
                 self._findings.add(f"Entry {place} begins a transaction that the index map does not name there.")
-            self._at = at
-            self._judge(place, members)
+            self._at = entry.at
+            if fault is not None:
+                self._findings.add(f"Entry {place}: {fault}")
+            else:
+                self._judge(place, entry)
 
-    def _judge(self, place: int, members: dict[str, Any]) -> None:
+    def _fault(self, members: dict[str, Any]) -> str | None:
+        """What is wrong with the members of an entry; null if nothing."""
         shape = (members["type"], *members)
         if shape not in self._shapes:
             self._shapes[shape] = _shape_fault(members["type"], members)
         fault, nulls = self._shapes[shape]
         for name in nulls:
             if members[name] is not None:
-                fault = "a member that may stand only as a commitment stands open."
-        if fault is not None:
-            self._findings.add(f"Entry {place}: {fault}")
-            return
+                return "a member that may stand only as a commitment stands open."
+        return fault
+
+    def _judge(self, place: int, entry: Any) -> None:
         try:
-            if "notice_id" in members:
-                self._count(place, hexadecimal(members["notice_id"]), members["seq"])
-                if "attempt" in members:
-                    self._try(place, members)
-            elif "subject_id" in members:
-                self._count(place, hexadecimal(members["subject_id"]), members["subject_seq"])
-            for what, identity in facts_of(members):
-                self.sums.add(what, identity, place)
+            if hasattr(entry, "notice_id"):
+                self._count(place, hexadecimal(entry.notice_id), entry.seq)
+                if entry.type in _TRIES:
+                    self._try(place, entry)
+            elif hasattr(entry, "subject_id"):
+                self._count(place, hexadecimal(entry.subject_id), entry.subject_seq)
+            for what, identity in facts_of(entry):
+                self._facts[what].append(f"{identity} {place}")
         except (TypeError, ValueError, AttributeError):
             self._findings.add(f"Entry {place}: an id or a number in it is not one.")
+
+    def facts(self) -> dict[str, str]:
+        """What the entries since the last call say of rows: by kind, `id place` of each, joined by commas."""
+        said = {what: ",".join(facts) for what, facts in self._facts.items()}
+        self._facts.clear()
+        return said
 
     def _count(self, place: int, identity: str, seq: int) -> None:
         if type(seq) is not int:
@@ -144,34 +145,33 @@ class EntryAudit:
                                "entries are missing, doubled or out of order.")
         self._last.put(identity, seq)
 
-    def _try(self, place: int, members: dict[str, Any]) -> None:
+    def _try(self, place: int, entry: Any) -> None:
         """An attempt is intended once and answered once, in this order; one entry of an own channel does both."""
-        type_ = members["type"]
-        if type_ not in ("attempt.intended", "attempt.answered"):
-            return
-        if type(members["attempt"]) is not int:
+        if type(entry.attempt) is not int:
             raise TypeError
-        key = f"{hexadecimal(members['delivery_id'])}.{members['attempt']}"
-        if type_ == "attempt.intended":
+        key = f"{hexadecimal(entry.delivery_id)}.{entry.attempt}"
+        if entry.type == "attempt.intended":
             before = self._intents.get(key, first=False)
             if before:
                 self._findings.add(f"Entry {place} intends an attempt that was intended before, by entry {before - 1}.")
             self._intents.put(key, place + 1)
-        elif not (members["channel"] in SINGLE and members["intended_id"] is not None) and not self._intents.take(key):
+        elif not (entry.channel in SINGLE and entry.intended_id is not None) and not self._intents.take(key):
             self._findings.add(f"Entry {place} answers an attempt that no entry before it intended.")
 
-    def flush(self) -> None:
-        """Move everything to the scratch database: call it when all entries were visited."""
+    def lasts(self) -> Iterator[str]:
+        """The number of the last entry about each notice and recipient, `id number` joined by commas, when all were visited."""
         self._last.spill()
+        rows = self._db.execute("select id || ' ' || last from counted")
+        while page := rows.fetchmany(PAGE):
+            yield ",".join(text for text, in page)
 
-    def lasts(self, page: Sequence[tuple[str, int]]) -> list[tuple[str, int, int]]:
-        """Beside ids and what their rows count, the number of the last entry about each, 0 if there is none; after `flush`.
 
-        Neighbouring ids are asked for together, which is quick because they are neighbours in the scratch database too.
-        """
-        ids = [hexadecimal(identity) for identity, _ in page]
-        found = dict(self._db.execute("select id, last from counted where id between ? and ?", (min(ids), max(ids)))) if ids else {}
-        return [(identity, count, found.get(h, 0)) for h, (identity, count) in zip(ids, page, strict=True)]
+def last_numbers(memory: sqlite3.Connection, ids: list[str]) -> dict[str, int]:
+    """The number of the last entry about each of these ids, as far as there is one.
+
+    Neighbouring ids are asked for together, which is quick because they are neighbours in the scratch database too.
+    """
+    return dict(memory.execute("select id, last from counted where id between ? and ?", (min(ids), max(ids)))) if ids else {}
 
 
 class _Held:

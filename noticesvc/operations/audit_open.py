@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from noticesvc.errors import VaultError
 from noticesvc.operations import audit_shared
-from noticesvc.operations.audit_entries import hexadecimal
+from noticesvc.operations.audit_forms import hexadecimal
 from noticesvc.operations.audit_log import Log
 from noticesvc.operations.audit_notices import NoticeAudit
 from noticesvc.operations.audit_people import PeopleAudit

@@ -15,10 +15,10 @@ from noticesvc.ledger.canonical import MAX_INT
 _Plain = Annotated[int, msgspec.Meta(ge=-MAX_INT, le=MAX_INT)] | str | bool | None
 _Nested = _Plain | list[_Plain] | dict[str, _Plain]
 _Deeper = _Plain | list[_Nested] | dict[str, _Nested]
-_Deepest = _Plain | list[_Deeper] | dict[str, _Deeper]
+Value = _Plain | list[_Deeper] | dict[str, _Deeper]
 
 _encode = msgspec.json.Encoder(order="sorted").encode
-_decode = msgspec.json.Decoder(dict[str, _Deepest]).decode
+_decode = msgspec.json.Decoder(dict[str, Value]).decode
 
 
 def read(data: bytes) -> dict[str, Any]:

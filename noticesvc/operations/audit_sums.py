@@ -18,11 +18,13 @@ class Sums:
         self._sums: dict[str, int] = defaultdict(int)
         self._counts: dict[str, int] = defaultdict(int)
 
-    def add(self, what: str, identity: str, number: int) -> None:
-        """Add one pair to the sum `what`."""
-        self._sums[what] += hash(f"{self._salt}{number} {identity}")
-        self._counts[what] += 1
+    def add(self, what: str, said: str) -> None:
+        """Add to the sum `what` all that is said, joined by commas. An empty text says nothing."""
+        if said:
+            salted = (self._salt + said.replace(",", "," + self._salt)).split(",")
+            self._sums[what] += sum(map(hash, salted))
+            self._counts[what] += len(salted)
 
     def equal(self, one: str, other: str) -> bool:
-        """Whether both sums were given the same pairs, each as often."""
+        """Whether both sums were given the same, each as often."""
         return self._counts[one] == self._counts[other] and (self._sums[one] - self._sums[other]) & _BITS == 0

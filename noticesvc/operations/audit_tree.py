@@ -1,12 +1,12 @@
 """Recomputes a whole log from its entry bundles, in constant memory, and compares it with its tiles and signed checkpoints.
 
-Called by operations.audit for a database and for an export. What is wrong becomes findings, one sentence each; the walk goes
-on wherever it can. RFC 6962 hashing over C2SP tlog-tiles.
+Called by operations.audit_walk with the pages of a database or an export. What is wrong becomes findings, one sentence each; the
+walk goes on wherever it can. RFC 6962 hashing over C2SP tlog-tiles.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
-from typing import Protocol
 
 from noticesvc.errors import LedgerError
 from noticesvc.ledger import checkpoint as checkpoints
@@ -16,8 +16,8 @@ from noticesvc.ledger.entry import BUNDLE_ENTRIES, unframe
 from noticesvc.ledger.frontier import Frontier
 from noticesvc.ledger.key import Verifier
 from noticesvc.ledger.tile import TILE_WIDTH, Tile
+from noticesvc.operations.audit_pages import Claim, Page
 
-PAGE = 32  # bundles read at once
 MOST_FINDINGS = 200
 HASH = merkle.HASH_BYTES
 
@@ -36,15 +36,16 @@ class Findings:
         else:
             self.more += 1
 
+    def join(self, *others: "Findings") -> None:
+        """Note what these found."""
+        for one in others:
+            self.take(one.sentences, one.more)
 
-class Source(Protocol):
-    """Where a log is read from."""
-
-    def bundles(self, numbers: Sequence[int], size: int) -> Mapping[int, bytes]:
-        """Entry bundles by number; those that are missing or cannot be read are left out."""
-
-    def tiles(self, places: Sequence[tuple[int, int]], size: int) -> Mapping[tuple[int, int], bytes]:
-        """Hash tiles by level and number; those that are missing are left out."""
+    def take(self, others: Iterable[str], more: int) -> None:
+        """Note findings of somebody else, and how many more they had."""
+        for sentence in others:
+            self.add(sentence)
+        self.more += more
 
 
 def signed(notes: Iterable[tuple[int, str]], keys: Sequence[Verifier], findings: Findings) -> Iterator[Checkpoint]:
@@ -61,48 +62,51 @@ def signed(notes: Iterable[tuple[int, str]], keys: Sequence[Verifier], findings:
 
 
 class TreeAudit:
-    """One walk over a log of `size` entries. `claims` are checkpoints of this log, in order of size, each with a name.
+    """One walk over a log of `size` entries, page by page. `read` gives the bundle that is kept in some form, null if it cannot.
 
     Without bundles (`bundled` false) the tree is computed from the leaf hashes in its level 0 tiles.
     """
 
-    def __init__(self, source: Source, size: int, claims: Iterator[tuple[Checkpoint, str]], findings: Findings,
-                 visit: Callable[[int, list[bytes]], None] | None = None, *, bundled: bool = True) -> None:
-        self._source, self.size, self._findings, self._visit = source, size, findings, visit
+    def __init__(self, size: int, findings: Findings, visit: Callable[[int, list[bytes]], None] | None = None,
+                 read: Callable[[bytes], bytes | None] = lambda data: data, *, bundled: bool = True) -> None:
+        self.size, self._findings, self._visit, self._read = size, findings, visit, read
         self._bundled = bundled
-        self._claims = claims
-        self._claim = next(claims, None)
+        self._claims: deque[Claim] = deque()
+        self._stored: dict[tuple[int, int], bytes] = {}  # upper tiles
         self._upper = Frontier()  # over the roots of full bundles: its level L is the log's level L + 1
         self._levels: list[bytearray] = []
-        self.root = merkle.EMPTY_ROOT
+        self._broken = False
 
-    def walk(self, progress: Callable[[int, int], None]) -> None:
-        """Walk the whole log. `progress` is told entries done and entries in all."""
-        self._compare_claims(0, [])
-        count = -(-self.size // BUNDLE_ENTRIES)
-        for page in range(0, count, PAGE):
-            numbers = range(page, min(page + PAGE, count))
-            bundles = self._source.bundles(numbers, self.size) if self._bundled else {}
-            tiles = self._source.tiles([(0, n) for n in numbers], self.size)
-            for n in numbers:
-                width = min(BUNDLE_ENTRIES, self.size - n * BUNDLE_ENTRIES)
-                hashes = self._bundle(n, width, bundles.get(n), tiles.get((0, n)))
-                if hashes is None:
-                    self._findings.add(f"From entry {n * BUNDLE_ENTRIES} on no tree can be computed: bundle and tile are both unusable.")
-                    return
-                self._append(n, hashes)
-            progress(min(self.size, numbers[-1] * BUNDLE_ENTRIES + BUNDLE_ENTRIES), self.size)
-        self._finish_levels()
-        while self._claim is not None:
-            claim, name = self._claim
-            self._findings.add(f"{name} has {claim.size} entries, the log only {self.size}: "
-                               f"entries {self.size} to {claim.size - 1} are missing.")
-            self._claim = next(self._claims, None)
+    def page(self, page: Page) -> int:
+        """The next page; how many entries are done."""
+        if self._broken:
+            return self.size
+        self._claims.extend(page.claims)
+        self._stored = {(level, n): data for level, n, data in page.upper}
+        if page.first * BUNDLE_ENTRIES <= self.size:
+            self._compare_claims(page.first * BUNDLE_ENTRIES, [])
+        for n, (data, tile) in enumerate(zip(page.bundles, page.tiles, strict=True), page.first):
+            hashes = self._bundle(n, min(BUNDLE_ENTRIES, self.size - n * BUNDLE_ENTRIES), data, tile)
+            if hashes is None:
+                self._findings.add(f"From entry {n * BUNDLE_ENTRIES} on no tree can be computed: bundle and tile are both unusable.")
+                self._broken = True
+                return self.size
+            self._append(n, hashes)
+        done = min(self.size, (page.first + len(page.bundles)) * BUNDLE_ENTRIES)
+        if page.bundles and done == self.size:
+            self._finish_levels()
+        if done == self.size:
+            for claim in self._claims:
+                self._findings.add(f"{claim.name} has {claim.size} entries, the log only {self.size}: "
+                                   f"entries {self.size} to {claim.size - 1} are missing.")
+            self._claims.clear()
+        return done
 
     def _bundle(self, n: int, width: int, data: bytes | None, stored: bytes | None) -> list[bytes] | None:
         """The leaf hashes of one bundle; those of its tile where the bundle cannot be read."""
         first = n * BUNDLE_ENTRIES
         name = Tile(0, n, width).path
+        data = self._read(data) if data is not None else None
         try:
             entries = unframe(data) if data is not None else []
         except LedgerError:
@@ -128,7 +132,6 @@ class TreeAudit:
     def _append(self, n: int, hashes: list[bytes]) -> None:
         if len(hashes) < BUNDLE_ENTRIES:
             self._compare_claims(n * BUNDLE_ENTRIES, hashes)
-            self.root = self._root_with(hashes)
             return
         self._compare_claims(n * BUNDLE_ENTRIES, hashes[:-1])
         for above, completed in enumerate(self._upper.append(merkle.root_hash(hashes))):
@@ -139,7 +142,6 @@ class TreeAudit:
             if len(level) % (TILE_WIDTH * HASH) == 0:
                 self._compare_tile(above + 1, (self._upper.size >> 8 * above) // TILE_WIDTH - 1, bytes(level))
                 level.clear()
-        self.root = self._upper.root()
         self._compare_claims((n + 1) * BUNDLE_ENTRIES, [])
 
     def _finish_levels(self) -> None:
@@ -148,7 +150,7 @@ class TreeAudit:
                 self._compare_tile(above + 1, (self._upper.size >> 8 * above) // TILE_WIDTH, bytes(level))
 
     def _compare_tile(self, level: int, n: int, computed: bytes) -> None:
-        stored = self._source.tiles([(level, n)], self.size).get((level, n))
+        stored = self._stored.get((level, n))
         if stored != computed:
             name = Tile(level, n, len(computed) // HASH).path
             fault = "is missing" if stored is None else "is not the one that follows from the entries"
@@ -156,12 +158,11 @@ class TreeAudit:
 
     def _compare_claims(self, base: int, hashes: list[bytes]) -> None:
         """Compare the checkpoints of `base` to `base + len(hashes)` entries; smaller ones were compared before."""
-        while self._claim is not None and self._claim[0].size <= base + len(hashes):
-            claim, name = self._claim
+        while self._claims and self._claims[0].size <= base + len(hashes):
+            claim = self._claims.popleft()
             if claim.root != self._root_with(hashes[:claim.size - base]):
-                self._findings.add(f"{name} of {claim.size} entries has another root than the one that follows from the entries: "
+                self._findings.add(f"{claim.name} of {claim.size} entries has another root than the one that follows from the entries: "
                                    f"among entries 0 to {claim.size - 1} some were changed, or the checkpoint is not of this log.")
-            self._claim = next(self._claims, None)
 
     def _root_with(self, hashes: list[bytes]) -> bytes:
         """The root of all full bundles and these leaves behind them: perfect subtrees, the largest first."""

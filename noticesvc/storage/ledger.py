@@ -4,21 +4,20 @@ Called by operations.sequence (the only writer), operations.ledger_reading, expo
 number of entries costs one statement on each table. Bundles are C2SP tlog-tiles entry bundles, stored through zlib.
 """
 
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Row, func, select, text, tuple_, update
 
-from noticesvc.errors import LedgerMismatch
-from noticesvc.ledger.entry import BUNDLE_ENTRIES, MAX_ENTRY_BYTES
+from noticesvc.storage import bundle
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import EntryRef, Tx
+
+inflate, split = bundle.inflate, bundle.split
 
 V = TypeVar("V")
 HEAD = 1  # the id of the one row of ledger_head
 CHUNK = 500  # values in one IN
-_LARGEST_BUNDLE = BUNDLE_ENTRIES * (MAX_ENTRY_BYTES + 2)
 
 # The oldest rows, at most :rows of them and not many more than :bytes of data, but one at least.
 _OLDEST = """select {key} from (
@@ -116,7 +115,7 @@ def insert_index(tx: Tx, rows: Sequence[tuple[str, int]]) -> None:
 def put_bundles(tx: Tx, bundles: Mapping[int, bytes]) -> None:
     """Write entry bundles by number; the last one may be there already, shorter."""
     _put(tx, "insert into ledger_bundle (n, data) values (:n, :data) on conflict (n) do update set data = excluded.data",
-         [{"n": n, "data": zlib.compress(data, 1)} for n, data in bundles.items()])
+         [{"n": n, "data": bundle.deflate(data)} for n, data in bundles.items()])
 
 
 def put_tiles(tx: Tx, tiles: Mapping[tuple[int, int], bytes]) -> None:
@@ -188,18 +187,6 @@ def stored_bundles(tx: Tx, numbers: Iterable[int]) -> dict[int, bytes]:
     return found
 
 
-def inflate(stored: bytes) -> bytes:
-    """The bundle in a stored row. Raises LedgerMismatch if it is no zlib stream, or one of more than any bundle's size."""
-    stream = zlib.decompressobj()
-    try:
-        data = stream.decompress(stored, _LARGEST_BUNDLE)
-    except zlib.error:
-        data = b""
-    if not stream.eof or stream.unused_data or not data:
-        raise LedgerMismatch("An entry bundle cannot be read: its row was damaged. Run `noticesvc ledger audit`, restore it from a copy.")
-    return data
-
-
 def indexes(tx: Tx, refs: Iterable[EntryRef]) -> dict[EntryRef, int]:
     """The index of each of these entries; those that are not sequenced yet are left out."""
     wanted = set(refs)
@@ -227,19 +214,6 @@ def is_empty(tx: Tx) -> bool:
     """Whether nothing was ever sequenced: no bundle, tile or checkpoint."""
     there = (select(column).limit(1) for column in (t.ledger_bundle.c.n, t.ledger_tile.c.n, t.ledger_checkpoint.c.size))
     return all(tx.execute(statement).one_or_none() is None for statement in there)
-
-
-def split(framed: bytes) -> list[bytes]:
-    """Entries out of any number of length-prefixed ones, prefixes removed. Raises LedgerMismatch if cut short."""
-    entries: list[bytes] = []
-    at, end = 0, len(framed)
-    while at < end:
-        start = at + 2
-        at = start + (framed[at] << 8 | framed[start - 1] if start <= end else BUNDLE_ENTRIES * end)
-        entries.append(framed[start:at])
-    if at != end:
-        raise LedgerMismatch("Stored entries are cut short: a row was damaged. Run `noticesvc ledger audit`, restore it from a copy.")
-    return entries
 
 
 def _pending(row: Row[Any]) -> Pending:
