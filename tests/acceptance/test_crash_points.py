@@ -100,7 +100,7 @@ async def test_an_answer_in_the_journal_is_adopted(method, after, database_url, 
 
 async def test_a_submission_at_the_gateway_is_settled_by_its_report(database_url, tmp_path):
     """Dead between submission and answer, and the gateway reports meanwhile: the report settles it and nothing is sent again."""
-    async with running(tmp_path, database_url, worker={"reconcile_after_s": 4}) as run:
+    async with running(tmp_path, database_url, worker={"lease_s": 60}) as run:
         process = await run.service.start()
         run.sms.moves[:] = [sms_gateway.HANG]
         notice_id = await run.post(await run.recipient(), channels=("sms",), key="k")

@@ -23,7 +23,7 @@ FAULTS = {
 def second(run, port, **more):
     """A second SMS provider behind the first."""
     settings = {"kind": "kannel", "channel": "sms", "priority": 2, "url": f"http://127.0.0.1:{port}/cgi-bin/sendsms",
-                "from_address": "10690001", "timeout_s": 40} | more
+                "from_address": "10690001", "timeout_s": 20} | more
     with run.service.config_file.open("a") as file:
         file.write("[providers.sms2]\n" + "".join(f"{k} = {v!r}\n" for k, v in settings.items()))
 
@@ -46,7 +46,7 @@ async def test_the_breaker_opens_and_closes_and_another_takes_over(sqlite_url, t
     """After two failures the first provider rests and the second takes everything; when it is well again one probe finds out."""
     move, outcome = FAULTS[fault]
     async with running(tmp_path, sqlite_url, patient=True, worker={"concurrency": 1}, sms={
-            "breaker_after": 2, "breaker_open_s": 2, "timeout_s": 1 if move is sms_gateway.HANG else 40}) as run, SmsGateway() as other:
+            "breaker_after": 2, "breaker_open_s": 2, "timeout_s": 1 if move is sms_gateway.HANG else 20}) as run, SmsGateway() as other:
         second(run, other.port)
         await run.service.start()
         recipient = await run.recipient()

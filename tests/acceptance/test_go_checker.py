@@ -26,7 +26,7 @@ def checker(needs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("go")
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": "",
                    "GOPROXY": "off", "GOCACHE": str(folder / "cache"), "CGO_ENABLED": "0"}
-    subprocess.run([go, "build", "-o", folder / "check", SOURCE], env=environment, cwd=folder, check=True, timeout=110)
+    subprocess.run([go, "build", "-o", folder / "check", SOURCE], env=environment, cwd=folder, check=True, timeout=280)
     return folder / "check"
 
 
@@ -35,7 +35,7 @@ def checked(checker, tmp_path, entry, text, vkey=SIGNER.verifier.vkey):
     (tmp_path / "entry").write_bytes(entry)
     (tmp_path / "proof").write_text(text)
     return subprocess.run([checker, "proof", vkey, tmp_path / "entry", tmp_path / "proof"], capture_output=True, text=True, check=False,
-                          timeout=30)
+                          timeout=60)
 
 
 def tree_checked(checker, older, folder):

@@ -33,7 +33,7 @@ def reads(run, dovecot, tls, *, host="localhost", authority=True):
 
 def relayed(folder):
     """A service whose relay took a mail, which says nothing yet of its arrival."""
-    return running(folder, None, mail={"host_is": "our_relay"})
+    return running(folder, None, patient=True, mail={"host_is": "our_relay"})
 
 
 @pytest.mark.parametrize("tls", ["implicit", "starttls"])
@@ -52,7 +52,7 @@ async def test_a_bounce_in_the_mailbox_becomes_evidence(tmp_path, dovecot, tls):
         assert told == [("failed_permanent", "dsn", True)]
         assert failed["service"]["basis"] == "consequence_on_recipient"
         await until(lambda: asyncio.to_thread(dovecot.left), lambda left: left == [])
-        assert "dsn_imap" not in str((await run.caller.get("/readyz"))[1])
+        await until(lambda: run.caller.get("/readyz"), lambda answer: "dsn_imap" not in str(answer[1]))
         await run.audited()
 
 

@@ -49,7 +49,7 @@ async def test_mail_straight_to_an_exchanger_arrives_after_greylisting(tmp_path)
     async with running(tmp_path, None, patient=True) as here:
         here.mail.script["RCPT"] = [b"451 4.7.1 Greylisted\r\n", b"250 2.1.5 Ok\r\n"]
         with here.service.config_file.open("a") as file:
-            file.write('[providers.straight]\nkind = "mx"\nchannel = "email"\npriority = 0\ntimeout_s = 40\n'
+            file.write('[providers.straight]\nkind = "mx"\nchannel = "email"\npriority = 0\ntimeout_s = 20\n'
                        f'from_address = "n@example.com"\n'
                        f'route = {{ "sink.example" = "127.0.0.1:{here.mail.port}" }}\n')
         await here.service.start()

@@ -9,6 +9,7 @@ from noticesvc.operations import broadcast_audience, keys
 from tests.support.installation import installed
 from tests.support.notices import CONTENT, recipient
 from tests.support.served import events, served
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -64,9 +65,7 @@ async def test_many_readers_cost_one_look_and_those_who_leave_are_forgotten(here
             assert await anext(first) == await anext(second)
             watch = here.http._transport.app.state.broadcast_watch
             assert len(watch._listeners[broadcast_id]) == 2
-        async with asyncio.timeout(10):
-            while watch._listeners or not watch._task.done():
-                await asyncio.sleep(0.01)
+        await until(lambda: asyncio.sleep(0, (len(watch._listeners), watch._task.done())), lambda found: found == (0, True))
     assert watch.latest == {}
     assert all(ids == [broadcast_id] for ids in looked)
 

@@ -56,7 +56,7 @@ class Authority:
         (self.folder / "request.tsq").write_bytes(request)
         subprocess.run(["openssl", "ts", "-reply", "-config", "tsa.cnf", "-section", "own", "-queryfile", "request.tsq",
                         "-signer", "tsa.pem", "-inkey", "tsa.key", "-out", "reply.tsr"],
-                       cwd=self.folder, check=True, capture_output=True, timeout=20)
+                       cwd=self.folder, check=True, capture_output=True, timeout=60)
         return (self.folder / "reply.tsr").read_bytes()
 
     def own(self, request: bytes, *, message: bytes | None = None, nonce: int | None = None, off_s: int = 0,

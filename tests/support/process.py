@@ -25,7 +25,7 @@ from tests.fakes.smtp_server import EXTENSIONS, SmtpServer
 from tests.support.waiting import PATIENCE_S, until
 
 PIPELINING = (*EXTENSIONS, "PIPELINING")
-PATIENT: dict[str, dict[str, Any]] = {"worker": {"lease_s": 90, "stop_grace_s": 60}, "mail": {"timeout_s": 40}, "sms": {"timeout_s": 40}}
+PATIENT: dict[str, dict[str, Any]] = {"worker": {"lease_s": 45, "stop_grace_s": 30}, "mail": {"timeout_s": 20}, "sms": {"timeout_s": 20}}
 
 
 @dataclass

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-PATIENCE_S = 60.0  # half of what pytest allows a test; a quiet machine needs a hundredth
+PATIENCE_S = 90.0  # a third of what pytest allows a test; a quiet machine needs a hundredth
 _POLL_S = 0.05
 
 
