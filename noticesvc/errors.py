@@ -12,6 +12,7 @@
     ├── AccessError
     │   ├── Unauthenticated         no key, or none that is known (HTTP 401)
     │   └── Forbidden               the key lacks a scope or a category (HTTP 403)
+    │       └── FourEyes            it takes a second key
     ├── UnavailableError            cannot be done now, can be repeated later (HTTP 503)
     │   └── DatabaseUnavailable     the database or its disk cannot be read or written
     │       └── DatabaseLocked      another transaction keeps what this one needs, for longer than this one may wait
@@ -111,6 +112,14 @@ class Unauthenticated(AccessError):
 
 class Forbidden(AccessError):
     """The key is known but lacks a scope or a category, which the message names."""
+
+    slug: ClassVar[str] = "forbidden"
+
+
+class FourEyes(Forbidden):
+    """It takes another key than the one that has done the first half."""
+
+    slug = "four-eyes"
 
 
 class UnavailableError(NoticesvcError):

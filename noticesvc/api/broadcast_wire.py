@@ -43,6 +43,26 @@ class ChannelCounts(wire.Wire):
     served: int
 
 
+class AgreementCounts(wire.Wire):
+    """Answers of recipients to a change of an agreement, and how many were served, announcements and in-site messages left out, at
+    all and at least `days` whole days before it takes effect.
+    """
+
+    accepted: int
+    refused: int
+    refused_expressly: int
+    objected: int
+    served_independently: int
+    days: int
+    served_independently_in_time: int
+
+
+class BroadcastQuery(wire.Wire):
+    """`days`: how long before the effective time service counts as in time."""
+
+    days: Annotated[int, Field(ge=0, le=400, strict=False)] = 7
+
+
 class BroadcastCounts(wire.Wire):
     """Notices by state; `total` is the sum of the six. Those not made yet count as queued, after a cancel as cancelled."""
 
@@ -73,6 +93,7 @@ class Broadcast(wire.Wire):
     created_at: wire.Instant
     approved_at: wire.Instant | None
     ended_at: wire.Instant | None
+    agreement: AgreementCounts | None
     counts: BroadcastCounts
     rate_per_s: float
     eta_s: int | None

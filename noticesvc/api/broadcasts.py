@@ -6,14 +6,14 @@ from typing import Any
 from starlette.responses import Response
 
 from noticesvc.api import cursor
-from noticesvc.api.broadcast_wire import Broadcast, BroadcastPage, PostBroadcast
+from noticesvc.api.broadcast_wire import Broadcast, BroadcastPage, BroadcastQuery, PostBroadcast
 from noticesvc.api.context import Call
 from noticesvc.api.endpoint import Endpoint, json_reply
 from noticesvc.api.notice_wire import PageQuery, request_of
 from noticesvc.api.notices import id_of
 from noticesvc.domain.broadcast import Verb
 from noticesvc.errors import Fault, InputError
-from noticesvc.operations import broadcasts
+from noticesvc.operations import broadcast_approval, broadcasts
 
 
 async def post_broadcast(call: Call) -> Response:
@@ -37,13 +37,20 @@ async def post_broadcast(call: Call) -> Response:
 
 async def get_broadcast(call: Call) -> Any:
     """The broadcast and its counts, from one snapshot."""
-    return await call.read(broadcasts.one, call.access, id_of(call.request, "broadcast_id"))
+    return await call.read(broadcasts.one, call.access, id_of(call.request, "broadcast_id"), call.query.days)
 
 
 async def list_broadcasts(call: Call) -> Any:
     """Broadcasts, the newest first."""
     items, last = await call.read(broadcasts.listed, call.access, call.query.limit, cursor.decode_id(call.query.cursor))
     return {"items": items, "next_cursor": cursor.encode_id(last)}
+
+
+async def approve_broadcast(call: Call) -> Any:
+    """Freeze audience, content, policy and rates, and begin; it answers when that is durable, however long the audience is."""
+    broadcast_id = id_of(call.request, "broadcast_id")
+    await call.house.database.write(broadcast_approval.approve, call.house.world, call.access, broadcast_id)
+    return await call.read(broadcasts.one, call.access, broadcast_id)
 
 
 def _acting(verb: Verb) -> Callable[[Call], Awaitable[Any]]:
@@ -61,7 +68,9 @@ _ONE = f"{_ALL}/{{broadcast_id}}"
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", _ALL, post_broadcast, "Make the draft of a broadcast", _WRITE, body=PostBroadcast, reply=Broadcast, status=201),
     Endpoint("GET", _ALL, list_broadcasts, "Broadcasts, the newest first", _EITHER, query=PageQuery, reply=BroadcastPage),
-    Endpoint("GET", _ONE, get_broadcast, "A broadcast and its counts", _EITHER, reply=Broadcast, errors=(404,)),
+    Endpoint("GET", _ONE, get_broadcast, "A broadcast and its counts", _EITHER, query=BroadcastQuery, reply=Broadcast, errors=(404,)),
+    Endpoint("POST", f"{_ONE}/approve", approve_broadcast, "Approve with a second key, and begin", ("broadcasts:approve",), reply=Broadcast,
+             errors=(404, 409, 422)),
     Endpoint("POST", f"{_ONE}/pause", _acting("pause"), "Stop dispatching", _WRITE, reply=Broadcast, errors=(404, 409)),
     Endpoint("POST", f"{_ONE}/resume", _acting("resume"), "Go on dispatching", _WRITE, reply=Broadcast, errors=(404, 409)),
     Endpoint("POST", f"{_ONE}/cancel", _acting("cancel"), "Cancel whatever was not sent yet", _WRITE, reply=Broadcast, errors=(404, 409)),

@@ -55,6 +55,8 @@ def parts(error: Exception) -> tuple[int, str, str, tuple[errors.Fault, ...], di
             return 422, error.slug, error.detail, error.faults, {}
         case errors.Unauthenticated():
             return 401, "unauthenticated", str(error), (), {"WWW-Authenticate": "Bearer"}
+        case errors.Forbidden():
+            return 403, error.slug, str(error), (), {}
         case errors.AccessError():
             return 403, "forbidden", str(error), (), {}
         case errors.CertificateError():

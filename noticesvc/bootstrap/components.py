@@ -10,6 +10,7 @@ import structlog
 
 from noticesvc.api.acceptor import SharedAcceptor
 from noticesvc.dispatch.asking import Asking
+from noticesvc.dispatch.broadcasts import Broadcasts
 from noticesvc.dispatch.housekeeping import Housekeeping
 from noticesvc.dispatch.providers import Providers
 from noticesvc.dispatch.self_audit import SelfAudit
@@ -133,6 +134,7 @@ def components(installation: "Installation", role: Role, *, read_only: bool = Fa
         if any(provider.can_be_asked for provider in providers.values()):
             made.append(Asking(database, world, providers, settings.providers))
         made.append(Worker(settings, database, world, providers))
+        made.append(Broadcasts(database, world))
         made.append(Watch(database))
         if settings.events.url:
             from noticesvc.dispatch.events import Events  # with an HTTP client that nothing else here loads

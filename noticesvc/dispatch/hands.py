@@ -6,7 +6,7 @@ a worker whose hands are full of bulk still claims single notices, and they go b
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from noticesvc.dispatch.pacing import FULL_S, Chosen, Pacing, limited
 from noticesvc.dispatch.rates import Rates
@@ -22,6 +22,7 @@ class Hands:
         self._pacing, self._rates, self._share = pacing, rates, share
         self._claims: list[Claim] = []
         self._count: Counter[tuple[str, bool]] = Counter()  # of them by channel, and whether bulk
+        self._rested: dict[str, float] = {}  # rates of broadcasts that are used up, and until when
         self._dry: dict[tuple[str, bool], float] = {}  # where nothing was due, and until when nobody asks again without a sign
 
     def __iter__(self) -> Iterator[Claim]:
@@ -54,15 +55,19 @@ class Hands:
 
     async def choose(self, most: int) -> tuple[list[Start], dict[tuple[str, str], Chosen], float]:
         """Claims that may start now, with their providers, and how long until another may; the others stay in hand, in their order."""
-        starts, kept, chosen, soonest = self._pick(most)
-        wanted = limited(chosen.values())
+        picked, waiting, chosen, soonest = self._pick(most)
+        kept = list(waiting)
         try:
+            # Those of broadcasts first: what a provider's rate gives is then taken only by who may go.
+            starts = await self._within(picked, kept, chosen)
+            wanted = limited(chosen.values())
             granted = {name: list(found) for name, found in (await self._rates.reserve(wanted)).items()} if wanted else {}
         except BaseException:
             for choice in chosen.values():
                 choice.withdraw()
-            self._keep([one for one, _ in starts] + kept + self._claims)
+            self._keep([one for one, _ in picked] + waiting + self._claims)
             raise
+        soonest = min([soonest, *(until - time.monotonic() for until in self._rested.values())])
         allowed: list[Start] = []
         for one, name in starts:
             if name in granted:
@@ -78,6 +83,27 @@ class Hands:
         self._keep(kept + self._claims)
         return allowed, chosen, soonest
 
+    async def _within(self, picked: Sequence[Start], kept: list[Claim], chosen: dict[tuple[str, str], Chosen]) -> list[Start]:
+        """Those that the rates of their broadcasts let through; the others are kept, and nobody asks again before the time is up."""
+        now = time.monotonic()
+        self._rested = {name: until for name, until in self._rested.items() if until > now}
+        numbers = Counter(one.limit for one, _ in picked if one.limit is not None and (one.notice_id, one.channel) in chosen)
+        if not numbers:
+            return list(picked)
+        granted = await self._rates.reserve({limit[0]: (limit[1], number) for limit, number in numbers.items()})
+        room, through = {name: number for name, (number, _) in granted.items()}, list[Start]()
+        for one, name in picked:
+            key = (one.notice_id, one.channel)
+            if one.limit is not None and key in chosen:
+                if room[one.limit[0]] <= 0:
+                    self._rested[one.limit[0]] = time.monotonic() + granted[one.limit[0]][1] / 1e6
+                    chosen.pop(key).withdraw()
+                    kept.append(one)
+                    continue
+                room[one.limit[0]] -= 1
+            through.append((one, name))
+        return through
+
     def _keep(self, claims: list[Claim]) -> None:
         """These are in hand, the urgent ones first, else in their order."""
         self._claims = sorted(claims, key=lambda one: one.priority)
@@ -91,6 +117,9 @@ class Hands:
         while at < len(self._claims) and len(starts) < most:
             one = self._claims[at]
             at += 1
+            if one.limit is not None and self._rested.get(one.limit[0], 0.0) > now:
+                kept.append(one)
+                continue
             choice, wait = self._pacing.choose(one.channel, now, one.avoid, bulk=one.bulk)
             if choice is None and wait > 0:
                 kept.append(one)

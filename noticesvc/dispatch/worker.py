@@ -263,8 +263,9 @@ class Worker:
 
     async def _deliver_in_site(self) -> None:
         self._own_due.clear()
-        if await self._database.write(in_site.deliver, self._world, self._settings.worker.claim_batch) == 0:
-            await _either(self._own_due, POLL_S)
+        done = await self._database.write(in_site.deliver_paced, self._world, self._settings.worker.claim_batch)
+        if done.number == 0:
+            await _either(self._own_due, POLL_S if done.wait_s is None else min(done.wait_s, POLL_S))
 
     async def _renew(self) -> None:
         """Prolong leases while their work goes on; what was lost in between is forgotten."""

@@ -19,6 +19,14 @@ def uuid7(micros: int, random10: bytes, counter: int = 0) -> str:
     return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 
 
+def uuid7s(micros: int, random6s: bytes, first: int) -> list[str]:
+    """Ids as `uuid7` makes them, one for each six random bytes, with counters from `first` on."""
+    millis, rest = divmod(micros, 1000)
+    h = f"{millis & 0xFFFF_FFFF_FFFF:012x}7{(rest * 4096) // 1000:03x}"
+    start, tails = f"{h[:8]}-{h[8:12]}-{h[12:]}-", random6s.hex()
+    return [f"{start}{0x8000 | (first + at // 12) & 0x3FFF:04x}-{tails[at:at + 12]}" for at in range(0, len(tails), 12)]
+
+
 def is_id(text: object) -> bool:
     """Whether this is a UUIDv7 in its one canonical spelling."""
     return isinstance(text, str) and UUID7.fullmatch(text) is not None

@@ -87,11 +87,11 @@ def commitment(field: str, salt: bytes, value: bytes) -> str:
         raise EntryError("A commitment's salt is not 32 bytes; draw fresh random bytes for each.")
     if not isinstance(value, bytes):
         raise EntryError("A commitment's value is not bytes; use value_bytes first.")
-    return to_base64(sha256(_commitment_of(field) + salt + value).digest())
+    return to_base64(sha256(commitment_start(field) + salt + value).digest())
 
 
-def _commitment_of(field: str) -> bytes:
-    """What stands before salt and value, made once a field."""
+def commitment_start(field: str) -> bytes:
+    """What stands before salt and value in the bytes that a commitment is the hash of, made once a field."""
     if not is_text(field):
         raise EntryError("A commitment's field is not a name.")
     start = _STARTS.get(field)

@@ -34,6 +34,8 @@ SAME: Final[Mapping[str, Mapping[str, str]]] = {
     "certificate": {"issued_at": "at"} | {name: name for name in (
         "number", "notice_id", "subject_id", "grade", "lang", "key_id", "pdf_sha256", "proof_sha256", "facts_sha256")},
     "content": {"id": "content_id"},
+    "broadcast": {"id": "broadcast_id", "approved_at": "at", "key_id": "created_by"} | {name: name for name in (
+        "category", "audience", "effective_at", "approved_by", "content_id")},
     "announcement": {"id": "announcement_id", "content_id": "content_id", "published_at": "at", "effective_at": "effective_at"},
 }
 
@@ -58,6 +60,9 @@ DERIVED: Final[Mapping[str, tuple[str, ...]]] = {
     "subject_entry": ("about_id", "sealed", "entry_batch", "entry_offset"),
     "certificate": ("sealed", "entry_batch", "entry_offset"),
     "content": ("subject_id", "sealed", "entry_batch", "entry_offset"),
+    "broadcast": ("channels", "template", "rates", "sealed", "sealed_approval", "total", "expanded", "skipped", "counts", "entry_batch",
+                  "entry_offset"),
+    "broadcast_recipient": ("broadcast_id", "subject_id", "sealed", "skipped"),
     "announcement": ("content_index", "entry_batch", "entry_offset"),
     "notice_document": ("document_id", "notice_id"),
     "document": ("id", "sha256", "media_type", "size", "wrapped_key", "sealed"),
@@ -76,6 +81,11 @@ _WORK = "a plan of work, which says when to do something and nothing of what was
 LEFT_OUT: Final[Mapping[str, Mapping[str, str]]] = {
     "delivery": dict.fromkeys(("priority", "due_at", "attempts", "failures", "lease_owner", "lease_until",
                                "avoid"), _WORK),
+    "broadcast": {
+        "state": "whether it goes on; what it led to is told by the notices' own entries",
+        "created_at": "when the draft was made; what counts is when it was approved",
+        "ended_at": "when it was seen to be complete or was cancelled; the notices' entries tell what became of each",
+        **dict.fromkeys(("lane", "expanded_to", "cancelled_to", "samples", "due_at"), _WORK)},
     "inbox_message": {"id": "a random name by which the inbox's own pages call the message"},
     "recipient": {
         "locale": "the language of later texts; a text that was sent is in its content",
@@ -110,9 +120,8 @@ TABLES_LEFT_OUT: Final[Mapping[str, str]] = {
     "sandbox_message": "the sandbox's mailbox, which nobody was served by",
     "sandbox_receipt": "the sandbox's own queue",
     "api_key": "who may call; which key did what stands in the entries by its id",
-    "broadcast": "a draft, of which nothing was sent; what is approved has entries",
-    "broadcast_recipient": "who is to get a notice; whoever got one has its entries",
     "broadcast_delta": "what transactions changed of counts that follow from the notices",
+    "broadcast_response": "which answers are counted already; each answer has an entry of its own",
     "ledger_audit": "what an earlier audit said; this one says it anew",
     "vault_key": "opened before the audit can begin: a changed one ends the command with a sentence that says so",
 }

@@ -22,6 +22,7 @@ NAMES: Final = {  # entries that each speak of one row: its kind, and the member
     "notice.accepted": ("notice", "notice_id"),
     "content.shared": ("content", "content_id"),
     "cure.begun": ("cure", "cure_id"),
+    "broadcast.approved": ("broadcast", "broadcast_id"),
     "announcement.published": ("announcement", "announcement_id"),
 }
 _TYPE: Final = b'"type":"'

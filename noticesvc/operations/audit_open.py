@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from noticesvc.errors import VaultError
-from noticesvc.operations import audit_shared
+from noticesvc.operations import audit_broadcasts, audit_shared
 from noticesvc.operations.audit_forms import hexadecimal
 from noticesvc.operations.audit_log import Log
 from noticesvc.operations.audit_notices import NoticeAudit
@@ -87,6 +87,7 @@ def audit_open(tx: Tx, world: World, memory: sqlite3.Connection, findings: Findi
         done += len(rows)
         progress(done, total)
     audit_shared.announcements(tx, world, log, seen, findings)
+    audit_broadcasts.broadcasts(tx, world, log, seen, findings)
     audit_shared.documents(tx, world, seen, findings)
     memory.execute("commit")
     for name in seen.unknown():
@@ -100,7 +101,7 @@ def _strangers(tx: Tx, seen: Seen, findings: Findings) -> None:
     """Rows of tables that belong to notices and recipients, but to none of those that are there."""
     seen.rows["content"] = seen.number("content")
     for table in (t.delivery, t.attempt, t.evidence, t.notice_entry, t.inbox_message, t.notice_document, t.certificate, t.link,
-                  t.provider_reference, t.content, t.contact, t.cure, t.acceptance, t.subject_entry):
+                  t.provider_reference, t.broadcast_recipient, t.content, t.contact, t.cure, t.acceptance, t.subject_entry):
         strange = audit.count(tx, table) - seen.rows[table.name]
         if strange:
             findings.add(f"The table {table.name} has {strange} rows that nothing which happened to a notice or recipient accounts for.")

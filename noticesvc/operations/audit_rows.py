@@ -26,6 +26,7 @@ NAMED_BY: Mapping[str, tuple[Any, Any, str, Any]] = {
     "notice": (t.notice, t.notice.c.id, "notice", None),
     "content": (t.content, t.content.c.id, "shared content", t.content.c.subject_id.is_(None)),
     "cure": (t.cure, t.cure.c.id, "cure", None),
+    "broadcast": (t.broadcast, t.broadcast.c.id, "broadcast", t.broadcast.c.approved_at.is_not(None)),
     "announcement": (t.announcement, t.announcement.c.id, "announcement", None),
 }
 

@@ -15,6 +15,10 @@ from noticesvc.domain import broadcast
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
+RESPONSE = "response/"  # and what a recipient answered first, or `express`: an express refusal
+INDEPENDENT = "independent/"  # and how many days before the effective time; -1: not before it
+_DAY_US = 86_400_000_000
+MOST_DAYS = 400
 FOLDED = 2000  # deltas in one transaction
 
 
@@ -48,6 +52,37 @@ def sums(tx: Tx, rows: Sequence[Any]) -> dict[str, dict[str, int]]:
 def shown(row: Any, summed: Mapping[str, int]) -> dict[str, Any]:
     """The counts of a broadcast's row, as its reader sees them."""
     return broadcast.counts(row.state, row.channels.split(), row.total, row.expanded, row.skipped, summed)
+
+
+def names(row: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """Under which names a notice of a broadcast counts: its state, the channel of its service, and how many whole days before the
+    effective time of the change it was served independently.
+    """
+    independent = None
+    if row["independent_at"] is not None and row["effective_at"] is not None:
+        days = (row["effective_at"] - row["independent_at"]) // _DAY_US
+        independent = f"{INDEPENDENT}{min(max(days, -1), MOST_DAYS)}"
+    return row["state"], f"{row['service_channel']}/served" if row["served"] else None, independent
+
+
+def respond(tx: Tx, notice: Mapping[str, Any], response: str, *, express: bool) -> None:
+    """Count a recipient's response to their notice, whose row this transaction holds: each response of one counts once."""
+    r = t.broadcast_response.c
+    known = tx.execute(select(r.response, r.express).where(r.broadcast_id == notice["broadcast_id"], r.notice_id == notice["id"])).all()
+    if all(row.response != response for row in known):
+        tx.insert(t.broadcast_response, [{"broadcast_id": notice["broadcast_id"], "notice_id": notice["id"], "response": response,
+                                          "express": express}])
+        delta = {f"{RESPONSE}{response}": 1} | ({f"{RESPONSE}express": 1} if express else {})
+        note(tx, {notice["broadcast_id"]: delta})
+
+
+def agreement(summed: Mapping[str, int], days: int) -> dict[str, Any]:
+    """What is told of a change of an agreement: answers, and who was served independently so many days before it takes effect."""
+    before = {int(name[len(INDEPENDENT):]): number for name, number in summed.items() if name.startswith(INDEPENDENT)}
+    return {"accepted": summed.get(f"{RESPONSE}accept", 0), "refused": summed.get(f"{RESPONSE}refuse", 0),
+            "refused_expressly": summed.get(f"{RESPONSE}express", 0), "objected": summed.get(f"{RESPONSE}object", 0),
+            "served_independently": sum(before.values()), "days": days,
+            "served_independently_in_time": sum(number for left, number in before.items() if left >= days)}
 
 
 def changes(moved: Iterable[tuple[str, str | None, str | None]]) -> dict[str, dict[str, int]]:

@@ -19,6 +19,8 @@ from noticesvc.operations.world import World
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
+DAYS = 7  # between service and effect of a change, where nobody asks for another number
+
 
 def create(tx: Tx, world: World, access: Access, name: str, asked: NoticeRequest, audience: str,
            rates: Mapping[str, float]) -> dict[str, Any]:
@@ -35,10 +37,10 @@ def create(tx: Tx, world: World, access: Access, name: str, asked: NoticeRequest
     return view(world, made, {}, tx.now) | {"warnings": list(resolved.warnings)}
 
 
-def one(tx: Tx, world: World, access: Access, broadcast_id: str) -> dict[str, Any]:
-    """A broadcast as it stands. Raises NotFound, and Forbidden for a category that the key may not use."""
+def one(tx: Tx, world: World, access: Access, broadcast_id: str, days: int = DAYS) -> dict[str, Any]:
+    """A broadcast as it stands; `days` as in `view`. Raises NotFound, and Forbidden for a category that the key may not use."""
     row = found(tx, access, broadcast_id)
-    return view(world, row, broadcast_counts.sums(tx, [row])[row.id], tx.now)
+    return view(world, row, broadcast_counts.sums(tx, [row])[row.id], tx.now, days)
 
 
 def listed(tx: Tx, world: World, access: Access, limit: int, after: str | None) -> tuple[list[dict[str, Any]], str | None]:
@@ -78,8 +80,8 @@ def act(tx: Tx, _world: World, access: Access, broadcast_id: str, verb: broadcas
     tx.wake("broadcasts")
 
 
-def view(world: World, row: Any, summed: Mapping[str, int], now: int) -> dict[str, Any]:
-    """A broadcast as its reader sees it."""
+def view(world: World, row: Any, summed: Mapping[str, int], now: int, days: int = DAYS) -> dict[str, Any]:
+    """A broadcast as its reader sees it; `days`: how long before the effective time service counts as in time."""
     name, notice = broadcast_request.opened(world, row)
     counts = broadcast_counts.shown(row, summed)
     samples: Sequence[Sequence[int]] = json.loads(row.samples)
@@ -90,5 +92,7 @@ def view(world: World, row: Any, summed: Mapping[str, int], now: int) -> dict[st
         "id": row.id, "name": name, "state": row.state, "audience": {"type": row.audience}, "category": row.category,
         "channels": row.channels.split(), "strategy": notice.strategy, "template": notice.template,
         "effective_at": at(row.effective_at), "rates": json.loads(row.rates), "created_at": at(row.created_at),
-        "approved_at": at(row.approved_at), "ended_at": at(row.ended_at), "counts": counts, "rate_per_s": per_s,
+        "approved_at": at(row.approved_at), "ended_at": at(row.ended_at),
+        "agreement": broadcast_counts.agreement(summed, days) if row.effective_at is not None else None, "counts": counts,
+        "rate_per_s": per_s,
         "eta_s": broadcast.eta_s(counts["total"] - broadcast.finished(counts), per_s) if row.state == "running" else None}

@@ -13,6 +13,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, bindparam, literal, or_, select, update
 
 from noticesvc.domain import notice
+from noticesvc.domain.broadcast import LANES
+from noticesvc.operations.lanes import open_lanes
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
@@ -37,6 +39,7 @@ class Claim:
     unanswered: int | None = None
     avoid: tuple[str, ...] = ()  # providers that could not take it since it last waited
     priority: int = 0  # smaller goes first
+    limit: tuple[str, float] | None = None  # a rate beside the provider's, by name, that all of a broadcast on this channel share
 
     @property
     def bulk(self) -> bool:
@@ -59,7 +62,25 @@ def _lapsed(tx: Tx, owner: str, now: int) -> ColumnElement[bool]:
 
 def claim(tx: Tx, owner: str, limit: int, lease_s: float, channels: Collection[str] = CALLED, *,
           single: bool = False) -> list[Claim]:
-    """Claim up to `limit` due deliveries on these channels, urgent ones first (`single`: no bulk); others skip what is locked."""
+    """Claim up to `limit` due deliveries on these channels, urgent ones first (`single`: no bulk); others skip what is locked.
+
+    Those of broadcasts come after all others, an even share from each broadcast that is not held up.
+    """
+    found = _claim(tx, owner, limit, lease_s, channels, t.delivery.c.priority < (notice.BULK if single else LANES), None)
+    if single or len(found) >= limit:
+        return found
+    lanes = open_lanes(tx, channels, ("pending", "unknown"))
+    for at, lane in enumerate(lanes):
+        room = -(-(limit - len(found)) // (len(lanes) - at))
+        if lane.limit is not None:
+            room = min(room, int(2 * lane.limit[1]) + 1)  # no more in hand than goes out soon
+        if room > 0:
+            found += _claim(tx, owner, room, lease_s, (lane.channel,), t.delivery.c.priority == lane.priority, lane.limit)
+    return found
+
+
+def _claim(tx: Tx, owner: str, limit: int, lease_s: float, channels: Collection[str], which: ColumnElement[bool],
+           rate: tuple[str, float] | None) -> list[Claim]:
     now, d = lease_now(tx), t.delivery.c
     due = (
         select(d.notice_id, d.channel, d.lease_owner.label("held_by"), d.lease_until.label("lapsed_at"))
@@ -68,7 +89,7 @@ def claim(tx: Tx, owner: str, limit: int, lease_s: float, channels: Collection[s
             d.due_at <= tx.now,
             d.channel.in_(channels),
             _lapsed(tx, owner, now),
-            *([d.priority < notice.BULK] if single else []),
+            which,
         )
         .order_by(d.priority, d.due_at)
         .limit(limit)
@@ -118,6 +139,7 @@ def claim(tx: Tx, owner: str, limit: int, lease_s: float, channels: Collection[s
             begun.get((r.notice_id, r.channel)),
             tuple(r.avoid.split()) if r.avoid else (),
             r.priority,
+            rate,
         )
         for r in rows
     ]

@@ -17,6 +17,7 @@ from noticesvc.operations.world import World
 from noticesvc.proof.openings import unpack
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
+from noticesvc.vault import DataKey
 
 REPEATED_FOR = 3 * 86_400_000_000  # microseconds
 IN_HAND = 20_000_000  # microseconds for posting what `due` gave out; longer than a receiver is waited for
@@ -71,6 +72,17 @@ def queue(unit: Unit, type_: str, data: dict[str, Any], subject_id: str) -> None
     tx.wake("events")
 
 
+def queue_shared(tx: Tx, world: World, type_: str, data: dict[str, Any]) -> None:
+    """Queue one event about nobody in particular; nothing if no receiver is configured."""
+    if not world.events_enabled:
+        return
+    event_id = tx.new_id()
+    body = json.dumps({"type": type_, "timestamp": tx.at, "data": data}, ensure_ascii=False, separators=(",", ":"))
+    tx.insert(t.outgoing_event, [{"id": event_id, "type": type_, "subject_id": None, "created_at": tx.now, "due_at": tx.now,
+                                  "sealed": world.system_key.seal(body.encode(), f"outgoing_event:{event_id}")}])
+    tx.wake("events")
+
+
 def _opened(sealed: dict[str, Any], name: str) -> str | None:
     return sealed[name].value.decode() if name in sealed else None
 
@@ -97,7 +109,8 @@ def due(tx: Tx, world: World, limit: int) -> tuple[list[Outgoing], int]:
     ).all()
     if not rows:
         return [], 0
-    keys = contents.keys_of(tx, world, {row.subject_id for row in rows})
+    keys: dict[str | None, DataKey | None] = {None: world.system_key}
+    keys.update(contents.keys_of(tx, world, {row.subject_id for row in rows if row.subject_id is not None}).items())
     late = {row.id for row in rows if row.created_at < tx.now - REPEATED_FOR}
     gone = late | {row.id for row in rows if keys.get(row.subject_id) is None}
     if gone:

@@ -4,13 +4,16 @@ The row is committed and visible and the account can log in: that is arrival (cl
 keeps its delivery pending; it is parked until the account is active again.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
-from noticesvc.operations import contents
+from noticesvc.domain.broadcast import LANES
+from noticesvc.operations import contents, rates
 from noticesvc.operations.announcements import single_entry
 from noticesvc.operations.evidence import NewEvidence, Recorder
+from noticesvc.operations.lanes import open_lanes
 from noticesvc.operations.obstacles import obstacle
 from noticesvc.operations.settle import close, settle
 from noticesvc.operations.unit import Unit
@@ -19,18 +22,53 @@ from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
 
+class Delivered(NamedTuple):
+    """How many deliveries were taken in hand, and the seconds until a rate lets more through (null: none holds any up)."""
+
+    number: int
+    wait_s: float | None
+
+
 def deliver(tx: Tx, world: World, limit: int) -> int:
     """Deliver up to `limit` due in-site deliveries; answers how many were taken in hand."""
+    return deliver_paced(tx, world, limit).number
+
+
+def deliver_paced(tx: Tx, world: World, limit: int) -> Delivered:
+    """Deliver up to `limit` due in-site deliveries, those of broadcasts after all others."""
+    due, wait_s = _due(tx, limit)
+    if due:
+        _deliver(tx, world, due)
+    return Delivered(len(due), wait_s)
+
+
+def _due(tx: Tx, limit: int) -> tuple[list[Any], float | None]:
+    """Due deliveries, locked, and the seconds until a rate lets more through."""
+    found, waits = _locked(tx, limit, t.delivery.c.priority < LANES), list[float]()
+    lanes = open_lanes(tx, ("in_site",)) if len(found) < limit else []
+    for at, lane in enumerate(lanes):
+        room = -(-(limit - len(found)) // (len(lanes) - at))
+        if lane.limit is not None and room > 0:
+            name, per_s = lane.limit
+            room, micros = rates.reserve(tx, {name: (per_s, room)})[name]
+            waits.append(micros / 1e6)
+        if room > 0:
+            found += _locked(tx, room, t.delivery.c.priority == lane.priority)
+    return found, min(waits, default=None)
+
+
+def _locked(tx: Tx, limit: int, which: ColumnElement[bool]) -> list[Any]:
     d = t.delivery.c
-    due = tx.execute(
+    return list(tx.execute(
         select(t.delivery)
-        .where(d.state == "pending", d.due_at <= tx.now, d.channel == "in_site")
+        .where(d.state == "pending", d.due_at <= tx.now, d.channel == "in_site", which)
         .order_by(d.priority, d.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
-    ).all()
-    if not due:
-        return 0
+    ).all())
+
+
+def _deliver(tx: Tx, world: World, due: Sequence[Any]) -> None:
     unit = Unit(tx, world, {one.notice_id for one in due})
     recipients = unit.recipients
     hashes = contents.hashes(tx, world, unit.notices.values(), {s: unit.key(s) for s in recipients})
@@ -53,7 +91,6 @@ def deliver(tx: Tx, world: World, limit: int) -> int:
         tx.wake("inbox")
     settle(unit)
     unit.save()
-    return len(due)
 
 
 def _arrive(unit: Unit, recorder: Recorder, one: Any, recipient: Any, sha256: str) -> dict[str, Any]:

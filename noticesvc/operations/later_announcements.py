@@ -5,7 +5,9 @@ Called by the worker's housekeeping. What may be published at once is published 
 
 from sqlalchemy import select
 
+from noticesvc.domain import broadcast
 from noticesvc.operations import announcements, contents
+from noticesvc.operations.lanes import held_lanes
 from noticesvc.operations.obstacles import obstacle
 from noticesvc.operations.settle import close, settle
 from noticesvc.operations.unit import Unit
@@ -17,9 +19,10 @@ from noticesvc.storage.transaction import Tx
 def deliver(tx: Tx, world: World, limit: int) -> int:
     """Publish, or join, the announcements of up to `limit` due deliveries; answers how many were taken in hand."""
     d = t.delivery.c
+    held = [broadcast.priority(lane, "announcement") for lane in held_lanes(tx)]
     due = tx.execute(
         select(t.delivery)
-        .where(d.channel == "announcement", d.due_at <= tx.now, d.state == "pending")
+        .where(d.channel == "announcement", d.due_at <= tx.now, d.state == "pending", d.priority.not_in(held))
         .order_by(d.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)

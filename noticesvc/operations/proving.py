@@ -14,7 +14,7 @@ from sqlalchemy import select
 from noticesvc.domain import instant
 from noticesvc.domain.access import Access
 from noticesvc.errors import LedgerMismatch, NotFound
-from noticesvc.operations import anchoring, contents, ledger_reading, recipient_state, sequence, subjects
+from noticesvc.operations import anchoring, broadcast_approval, contents, ledger_reading, recipient_state, sequence, subjects
 from noticesvc.operations.unit import Unit
 from noticesvc.operations.world import World
 from noticesvc.proof import assemble, bundle, entries, needs
@@ -165,6 +165,10 @@ def _needed(tx: Tx, world: World, row: Mapping[Any, Any], mine: Sequence[Entry],
             found[one.ref] = one.openings
         elif entry.type == "recipient.anonymised" and any_closed:
             found[one.ref] = one.openings
+    if row["broadcast_id"] is not None:
+        approved = tx.execute(select(t.broadcast).where(t.broadcast.c.id == row["broadcast_id"])).one()
+        found[EntryRef(approved.entry_batch, approved.entry_offset)] = unpack(
+            world.system_key.open(approved.sealed_approval, broadcast_approval.place(approved.id)))
     content_ids = {key[1] for key in wanted if key[0] == "content.shared"}
     if row["announcement_id"] is not None:
         announcement = tx.execute(select(t.announcement).where(t.announcement.c.id == row["announcement_id"])).one()

@@ -9,6 +9,8 @@ from noticesvc.operations.claim import lease_now
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
+_SOON = 60_000_000  # microseconds; no rate that is kept makes anybody wait for longer than one message, or this
+
 
 def reserve(tx: Tx, wanted: Mapping[str, tuple[float, int]]) -> dict[str, tuple[int, int]]:
     """Take up to so many messages of each provider (rate per second, number), by the database's clock.
@@ -23,6 +25,7 @@ def reserve(tx: Tx, wanted: Mapping[str, tuple[float, int]]) -> dict[str, tuple[
         due = tx.execute(statement.with_for_update() if tx.postgresql else statement).scalar_one()
         per_s, number = wanted[name]
         now = lease_now(tx)  # read when the row is ours: another worker may have held it for a while
+        due = min(due, now + _SOON)  # the clock of a host alone begins anew when it is started again
         granted, after, wait = rate.grant(due, now, per_s, number)
         tx.update(t.provider_pace, ("provider",), [{"provider": name, "due": after}])
         found[name] = (granted, wait)

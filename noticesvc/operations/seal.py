@@ -15,7 +15,7 @@ from noticesvc.domain import notice as notices
 from noticesvc.domain import quiet
 from noticesvc.domain.content import Content
 from noticesvc.domain.delivery import PassedOver
-from noticesvc.operations import contents
+from noticesvc.operations import contents, lanes
 from noticesvc.operations.claim import Claim
 from noticesvc.operations.contacts import resolve_at_dispatch
 from noticesvc.operations.evidence import NewEvidence, Recorder, at
@@ -65,10 +65,11 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
     `passed_over` says by notice and channel which providers would have gone before that one, and why they did not.
 
     1. Lock the notices in id order; drop claims whose lease was lost.
-    2. Close what must not start: cancelled, expired, refused by the recipient, no contact in effect, no provider. What is
+    2. Give back what belongs to a broadcast that was paused or cancelled since it was claimed.
+    3. Close what must not start: cancelled, expired, refused by the recipient, no contact in effect, no provider. What is
        commercial waits for the end of quiet hours.
-    3. Write attempt, entry and link for the rest.
-    4. Derive the notices again whose deliveries were closed.
+    4. Write attempt, entry and link for the rest.
+    5. Derive the notices again whose deliveries were closed.
     """
     # The recipients are held as well: what is sealed as in effect now is in effect now, and what they refused counts.
     unit = Unit(tx, world, {c.notice_id for c, _ in starts}, hold=True)
@@ -77,12 +78,16 @@ def seal(tx: Tx, world: World, owner: str, starts: Sequence[tuple[Claim, str | N
     recipients = unit.recipients
     keys = {s: unit.key(s) for s in recipients}
     texts = contents.load_texts(tx, world, list(unit.notices.values()), keys)
+    held = lanes.standing(tx, {row["broadcast_id"] for row in unit.notices.values() if row["broadcast_id"] is not None})
     recorder, made = Recorder(unit), _Made(None if world.quiet is None else world.quiet.until(tx.now))
     for claim, provider in sorted(starts, key=lambda s: (s[0].notice_id, s[0].channel)):
         one = mine.get((claim.notice_id, claim.channel))
         if one is None or one.closed is not None or one.state not in ("pending", "unknown"):
             continue  # the lease was lost, or the delivery was cancelled or settled by a receipt since it was claimed
         row, recipient = unit.notices[claim.notice_id], recipients[claim.subject_id]
+        if row["broadcast_id"] in held:  # paused or cancelled since it was claimed
+            unit.set_delivery(row["id"], one.channel, lease_owner=None, lease_until=None)
+            continue
         found = contacts[claim.subject_id, claim.channel]
         # A mandatory notice uses an invalid contact rather than none.
         contact = found.usable or (found.invalid if notices.mandatory(row["category"]) else None)

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from noticesvc.operations import history
+from noticesvc.operations import broadcast_counts, history
 from noticesvc.operations.history import History
 from noticesvc.operations.world import World
 from noticesvc.proof.openings import Opening, pack
@@ -30,8 +30,11 @@ class Unit:
         self._history: History | None = None
         self.notices: dict[str, dict[str, Any]] = {}
         self.recipients: dict[str, SimpleNamespace] = {}  # by subject, as read by this transaction
+        self._counted: dict[str, tuple[str | None, ...]] = {}  # of broadcasts: how a notice counts, as last written
+        self._moved: dict[tuple[str, str], str] = {}  # deliveries of broadcasts: the states they were in
         if ids:
             self.notices = {row.id: vars(row) for row in tx.rows(t.notice, "id", ids, "id", lock="update")}
+            self._counted = {i: broadcast_counts.names(row) for i, row in self.notices.items() if row["broadcast_id"] is not None}
         self.load_recipients({row["subject_id"] for row in self.notices.values()}, hold=hold)
 
     def load_recipients(self, subjects: Collection[str], *, hold: bool = False) -> None:
@@ -100,6 +103,8 @@ class Unit:
 
     def set_delivery(self, notice_id: str, channel: str, **columns: Any) -> None:
         """Change columns of a delivery's row."""
+        if "state" in columns and notice_id in self._counted:
+            self._moved.setdefault((notice_id, channel), self.history().delivery(notice_id, channel).state)
         self._deliveries.setdefault((notice_id, channel), {}).update(columns)
         if self._history is not None:
             vars(self._history.delivery(notice_id, channel)).update(columns)
@@ -131,8 +136,23 @@ class Unit:
             )
         for rows in changed.values():
             self.tx.update(t.delivery, ("notice_id", "channel"), rows)
+        self._count()
         self._deliveries = {}
         self._changed = {}
+
+    def _count(self) -> None:
+        """Note by how much the counts of broadcasts change."""
+        moved: list[tuple[str, str | None, str | None]] = []
+        for notice_id in self._changed.keys() & self._counted.keys():
+            row = self.notices[notice_id]
+            before, now = self._counted[notice_id], broadcast_counts.names(row)
+            moved += [(row["broadcast_id"], was, is_) for was, is_ in zip(before, now, strict=True)]
+            self._counted[notice_id] = now
+        for (notice_id, channel), state in self._moved.items():
+            columns = self._deliveries.get((notice_id, channel), {})
+            moved.append((self.notices[notice_id]["broadcast_id"], f"{channel}/{state}", f"{channel}/{columns.get('state', state)}"))
+        self._moved = {}
+        broadcast_counts.note(self.tx, broadcast_counts.changes(moved))
 
     def forget_changes(self) -> None:
         """The caller inserted the rows whole; nothing is left to update."""

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, not_, select
 
 from noticesvc.domain.delivery import HORIZON
+from noticesvc.operations import lanes
 from noticesvc.storage import ledger
 from noticesvc.storage import tables as t
 from noticesvc.storage.audit import parked
@@ -75,7 +76,7 @@ def unowned(tx: Tx) -> tuple[tuple[str, str], ...]:
 def _queues(tx: Tx) -> dict[str, Waiting]:
     found: dict[str, list[int]] = {}
     d = t.delivery.c
-    for priority in _PRIORITIES:
+    for priority in (*_PRIORITIES, *lanes.present(tx)):
         oldest = (select(d.notice_id, d.due_at).where(d.state == "pending", d.priority == priority, d.due_at <= tx.now)
                   .order_by(d.due_at).limit(AT_MOST).subquery())
         rows = tx.execute(

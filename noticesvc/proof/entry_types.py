@@ -103,6 +103,11 @@ ENTRY_TYPES: Final[Mapping[str, EntryType]] = {
     # shared
     "content.shared": EntryType("shared", {"content_id": ID}, ("content", "content_sha256")),
     "announcement.published": EntryType("shared", {"announcement_id": ID, "content_id": ID, "effective_at": null(TIME)}),
+    # A broadcast was approved with a second key; `content_id` is null where each recipient has their own.
+    "broadcast.approved": EntryType("shared", {
+        "broadcast_id": ID, "category": WORD, "channels": many(CHANNEL), "rule": WORD, "policy_version": WORD, "rule_definition": RULE,
+        "content_id": null(ID), "audience": {"enum": ["all", "upload"]}, "recipients": {"type": "integer", "minimum": 0},
+        "effective_at": null(TIME), "created_by": ID, "approved_by": ID}, ("name", "notice", "audience_sha256", "rates")),
     # notices; `announcement_id` where the announcement was live at once, else `announcement.joined` names it
     "notice.accepted": EntryType("notice", {
         "key_id": ID, "category": WORD, "mandatory": BOOL, "strategy": WORD, "ladder_after": null(WORD), "rule": WORD,

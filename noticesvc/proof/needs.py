@@ -24,6 +24,8 @@ def of_notice(mine: Sequence[Entry]) -> dict[Key, int]:
         match entry.type:
             case "notice.accepted":
                 need(entry.index, "recipient.recorded", entry["subject_id"])
+                if entry["broadcast_id"] is not None:
+                    need(entry.index, "broadcast.approved", entry["broadcast_id"])
                 if entry["announcement_id"] is not None:
                     need(entry.index, "announcement.published", entry["announcement_id"])
                 if "content_commit" not in entry.members:
@@ -64,6 +66,8 @@ def key_of(entry: Entry) -> Key:
             return entry.type, entry["acceptance_id"]
         case "content.shared":
             return entry.type, entry["content_id"]
+        case "broadcast.approved":
+            return entry.type, entry["broadcast_id"]
         case "announcement.published":
             return entry.type, entry["announcement_id"]
     return (entry.type,)

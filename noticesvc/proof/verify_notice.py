@@ -88,6 +88,13 @@ def _acceptance(accepted: Entry, others: Mapping[needs.Key, Entry], values: Valu
         yield "The notice names another recipient than the one who was recorded."
     if accepted["mandatory"] != notice.mandatory(accepted["category"]):
         yield "The notice is said to be mandatory or not against its category."
+    if accepted["broadcast_id"] is not None:
+        approved = others["broadcast.approved", accepted["broadcast_id"]]
+        if any(accepted[name] != approved[name] for name in ("category", "rule", "rule_definition", "effective_at")) or (
+                approved["content_id"] not in (None, accepted["content_id"])):
+            yield "The notice is of another category, rule or content than the broadcast that was approved."
+        if [one["channel"] for one in accepted["deliveries"]] != approved["channels"]:
+            yield "The notice goes by other channels than the broadcast that was approved."
     if accepted["cure_id"] is not None and accepted["category"] != cure.CATEGORY:
         yield "The notice is of another category than that of the cure that it tells of."
     for name in ("id", "channel"):

@@ -35,6 +35,12 @@ def insert(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *,
     conn.exec_driver_sql(_insert(table, names, fixed, new), _given(columns, fixed))
 
 
+def insert_columns(conn: Connection, table: Table, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
+    """Insert rows given column by column, with what is the same in all of them."""
+    fixed = (False,) * len(columns) + (True,) * len(same)
+    conn.exec_driver_sql(_insert(table, (*columns, *same), fixed, new=False), (*columns.values(), *same.values()))
+
+
 def update(conn: Connection, table: Table, keys: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> int:
     """Update the rows that `keys` name, setting their other columns; answers how many there were."""
     names = (*keys, *[name for name in rows[0] if name not in keys])

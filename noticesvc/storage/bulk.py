@@ -31,6 +31,15 @@ def insert_new_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, 
         conn.execute(_insert_new_each(table), list(rows))
 
 
+def insert_columns(conn: Connection, table: Table, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
+    """Insert rows given column by column, with what is the same in all of them."""
+    if conn.dialect.name == "postgresql":
+        arrays.insert_columns(conn, table, same, columns)
+    else:
+        names = tuple(columns)
+        conn.execute(insert(table), [{**same, **dict(zip(names, row, strict=True))} for row in zip(*columns.values(), strict=True)])
+
+
 def update_rows(conn: Connection, table: Table, keys: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> int:
     """Update the rows that `keys` name, setting the other columns of each; answers how many there were.
 

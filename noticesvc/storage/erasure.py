@@ -49,6 +49,7 @@ WITHOUT: Final[Mapping[Table, str]] = {
     t.announcement: "published to everybody",
     t.broadcast: "what everybody of an audience is told, and numbers",
     t.broadcast_delta: "numbers",
+    t.broadcast_response: "our ids, and which of three words was answered",
     t.notice_document: "our ids",
     t.cure: "our ids, states and times",
     t.delivery: "our ids, states and times",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import ARRAY, ColumnElement, Connection, CursorResult, Executable, any_, insert, literal
 
 from noticesvc.domain import instant
-from noticesvc.domain.identity import uuid7
+from noticesvc.domain.identity import uuid7, uuid7s
 from noticesvc.ledger import entry as ledger_entry
 from noticesvc.storage import arrays, bulk
 from noticesvc.storage import tables as t
@@ -77,6 +77,11 @@ class Tx:
         self._ids += 1
         return uuid7(self.now, self.sources.random(10), self._ids)
 
+    def new_ids(self, number: int) -> list[str]:
+        """So many fresh UUIDv7 of this transaction's time, in order."""
+        first, self._ids = self._ids + 1, self._ids + number
+        return uuid7s(self.now, self.sources.random(6 * number), first)
+
     def salt(self) -> bytes:
         """32 fresh random bytes for one commitment."""
         return self.sources.random(32)
@@ -94,6 +99,11 @@ class Tx:
         """Insert those rows whose key is free, all with the same columns; nothing for none."""
         if rows:
             bulk.insert_new_rows(self.conn, table, rows)
+
+    def insert_columns(self, table: Any, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
+        """Insert rows given column by column, with what is the `same` in all of them; nothing for none."""
+        if columns and len(next(iter(columns.values()))):
+            bulk.insert_columns(self.conn, table, same, columns)
 
     def update(self, table: Any, keys: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> int:
         """Update the rows that `keys` name, each to its own values, all with the same columns; answers how many there were."""
@@ -119,6 +129,13 @@ class Tx:
             self._batch = self.new_id()
         self._entries.append(ledger_entry.encode({"v": 1, "type": type_, "at": self.at, **members}))
         return EntryRef(self._batch, len(self._entries) - 1)
+
+    def append_encoded(self, entries: Sequence[bytes]) -> EntryRef:
+        """Append entries that are encoded already, exactly as `append` would; the name of the first, whom the others follow."""
+        if not self._batch:
+            self._batch = self.new_id()
+        self._entries.extend(entries)
+        return EntryRef(self._batch, len(self._entries) - len(entries))
 
     def wake(self, topic: str) -> None:
         """Tell whoever waits for `topic` (`dispatch`, `ledger`, `events`, `receipts`) once this is committed."""

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from noticesvc.domain import instant
 from noticesvc.ledger import key as keys_
 from noticesvc.ledger import note
-from noticesvc.operations import anchoring, anonymising, certificates, consents, cures, documents, recipients
+from noticesvc.operations import anchoring, anonymising, certificates, consents, contents, cures, documents, recipients
 from noticesvc.operations.audit import audit_database
 from noticesvc.operations.audit_columns import LEFT_OUT, TABLES_LEFT_OUT
 from noticesvc.proof import timestamps
@@ -21,6 +21,7 @@ from noticesvc.storage import ledger
 from noticesvc.storage import tables as t
 from tests.fakes.tsa import Authority
 from tests.support import proofs
+from tests.support.broadcasts import expanded, running
 from tests.support.ledger import SIGNER
 
 PATIENCE_US = 60_000_000
@@ -77,6 +78,7 @@ async def everything(desk):
     await desk.notice(category="judicial", channels=("in_site",), case={"court": "法院", "case_number": "(2026)京01民初1号",
                                                                        "stage": "first_instance", "document_type": "summons"})
     await cured(desk)
+    await broadcast(desk)
     await anchored(desk)
     await desk.write(recipients.put_account, "u-1002", "void")
     await desk.write(anonymising.hold, None, "u-1002", "诉讼中")
@@ -84,6 +86,19 @@ async def everything(desk):
     await desk.write(anonymising.anonymise, None, "u-1003", "本人要求")
     await desk.sequence()
     await desk.write(consents.put_preferences, "u-1001", [])
+
+
+async def broadcast(desk):
+    """Two broadcasts, one with words of each recipient's own, of whom one became nobody before their notice was made."""
+    await desk.write(contents.put_template, "greeting", "更新", "{{ name }}", None, None)
+    await desk.recipient("u-1004")
+    for rows, more in (([("u-1001", {}), ("u-1002", {}), ("u-1004", {})], {}),
+                       ([("u-1001", {"name": "李"}), ("u-1002", {"name": "王"})],
+                        {"subject": None, "body": None, "template": "greeting", "effective_at": 1_800_000_000_000_000})):
+        await running(desk.house.database, desk.house.world, desk.access, rows, channels=("in_site",), rates={"in_site": 5.0}, **more)
+    await desk.write(recipients.put_account, "u-1004", "void")
+    await expanded(desk.house.database, desk.house.world)
+    await desk.deliver_in_site()
 
 
 async def cured(desk):

@@ -8,7 +8,7 @@ UUIDv7 that leads their key; the other keys contain it, so that a key look-up to
 """
 
 from noticesvc.storage.tables.base import FILLFACTOR, PARTITIONED, Id, metadata
-from noticesvc.storage.tables.broadcasts import broadcast, broadcast_delta, broadcast_recipient
+from noticesvc.storage.tables.broadcasts import broadcast, broadcast_delta, broadcast_recipient, broadcast_response
 from noticesvc.storage.tables.flows import (
     inquiry,
     outgoing_event,
@@ -61,6 +61,7 @@ __all__ = [
     "broadcast",
     "broadcast_delta",
     "broadcast_recipient",
+    "broadcast_response",
     "certificate",
     "contact",
     "content",

@@ -4,7 +4,7 @@ The audience is written once, before approval, and read in the order of its key;
 made. So making them changes no row of the audience, and the one row that says how far is written with the notices.
 """
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, SmallInteger, Table, Text, text
+from sqlalchemy import BigInteger, Boolean, Column, Index, LargeBinary, SmallInteger, Table, Text, text
 
 from noticesvc.storage.tables.base import Id, Micros, entry_columns, metadata
 
@@ -54,4 +54,12 @@ broadcast_delta = Table(  # what one transaction changed of the counts; folded i
     Column("broadcast_id", Id, nullable=False),
     Column("counts", Text, nullable=False),  # JSON
     Index(None, "broadcast_id"),
+)
+
+broadcast_response = Table(  # what recipients answered, each answer of one once, so that it counts once
+    "broadcast_response", metadata,
+    Column("broadcast_id", Id, primary_key=True),
+    Column("notice_id", Id, primary_key=True),
+    Column("response", Text, primary_key=True),
+    Column("express", Boolean, nullable=False),  # an express refusal
 )

@@ -59,3 +59,11 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_broadcast_delta")),
     )
     op.create_index(op.f("ix_broadcast_delta_broadcast_id"), "broadcast_delta", ["broadcast_id"], unique=False)
+    op.create_table(
+        "broadcast_response",
+        sa.Column("broadcast_id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("notice_id", sa.Uuid(as_uuid=False), nullable=False),
+        sa.Column("response", sa.Text(), nullable=False),
+        sa.Column("express", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("broadcast_id", "notice_id", "response", name=op.f("pk_broadcast_response")),
+    )
