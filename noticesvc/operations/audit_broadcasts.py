@@ -35,13 +35,15 @@ def broadcasts(tx: Tx, world: World, log: Log, seen: "Seen", findings: Findings)
         shared = {row.id: row for row in tx.rows(t.content, "id", {row.content_id for row in rows if row.content_id is not None})}
         seen.names("content", list(shared))
         entries = log.read([*map(ref_of, rows), *map(ref_of, shared.values())])
-        summed = broadcast_counts.sums(tx, rows)
         for row in rows:
             one = _Broadcast(tx, world, row, findings)
             one.asked()
             if row.approved_at is not None or ref_of(row) is not None:
                 one.approval(entries.get(ref_of(row)), shared.get(row.content_id), entries)
-            one.counts(summed[row.id])
+            try:
+                one.counts(broadcast_counts.sums(tx, [row])[row.id])
+            except (ValueError, TypeError, AttributeError):
+                findings.add(f"Broadcast {row.id}: its counts cannot be read: the row was changed.")
             seen.rows["broadcast_recipient"] += one.members
 
 
@@ -96,7 +98,7 @@ class _Broadcast:
         if None in told.values():
             return  # a finding of its own already
         said: dict[str, bytes] = {name: value for name, value in told.items() if value is not None}
-        if json.loads(row.rates) != json.loads(said["rates"]):
+        if _json(row.rates) != json.loads(said["rates"]):
             self._wrong("its rates are not those that were approved.")
         if self._notice and (self._notice["name"], self._notice["notice"]) != (said["name"].decode(), json.loads(said["notice"])):
             self._wrong("its notice is not the one that was approved.")
@@ -158,3 +160,10 @@ class _Broadcast:
             name = f"{INDEPENDENT}{int(row.days)}"
             found[name] = found.get(name, 0) + row.number
         return found
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
