@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from noticesvc.domain.delivery import HORIZON
 from noticesvc.domain.result import Serving
 
 WORKING_DAYS: Final = 3
@@ -15,10 +16,12 @@ CATEGORY: Final = "contact_cure"
 CHANNELS: Final = ("sms", "email", "postal")
 """Channels whose contacts the recipient gave; the account (in-site) is none of them."""
 
-Ended = Literal["new_contact", "rebutted", "agreement_over"]
+Ended = Literal["new_contact", "rebutted", "agreement_over", "not_told"]
 Lapsed = Literal["no_other_contact", "not_answered"]
-ENDED: Final = ("new_contact", "rebutted", "agreement_over")
+ENDED: Final = ("new_contact", "rebutted", "agreement_over", "not_told")
 LAPSED: Final = ("no_other_contact", "not_answered")
+TELLING: Final = max(HORIZON.values())
+"""How long at least the cure notice is given to tell somebody: the longest time for which a receipt is waited for."""
 _LOOK_AGAIN: Final = timedelta(days=1)
 
 
@@ -26,13 +29,16 @@ _LOOK_AGAIN: Final = timedelta(days=1)
 class Known:
     """What is known of an open cure: of the recipient's agreement and contacts, and of the cure notice's independent service.
 
-    `ends_at` is the deadline that runs from it, null before it is set; `without_data`: its count crosses days without data.
+    `under_way`: a delivery of the cure notice outside the inbox may still tell somebody. `ends_at` is the deadline that runs from
+    the service, null before it is set; `without_data`: its count crosses days without data.
     """
 
     agreement_over: bool
     usable_again: bool
     new_contact: bool
     other_contact: bool
+    begun_at: datetime
+    under_way: bool
     served: Serving | None = None
     ends_at: datetime | None = None
     without_data: bool = False
@@ -52,7 +58,10 @@ def decide(known: Known, now: datetime) -> Decision:
 
     1. An agreement that is over, a contact that works after all and a new usable contact end it.
     2. No other contact works and none has told the recipient: it has lapsed at once.
-    3. Told: it lapses when the deadline and the service it runs from are final; a conflict in between stops that.
+    3. Not told, although another contact works: it is waited for while a delivery is under way, and as long as receipts are waited
+       for. Then it ends, because silence is neither failure nor arrival: nothing adverse may follow, and the next failure of the
+       contact begins anew.
+    4. Told: it lapses when the deadline and the service it runs from are final; a conflict in between stops that.
     """
     if known.agreement_over:
         return Decision(ended="agreement_over")
@@ -61,7 +70,11 @@ def decide(known: Known, now: datetime) -> Decision:
     if known.new_contact:
         return Decision(ended="new_contact")
     if known.served is None:
-        return Decision() if known.other_contact else Decision(lapsed="no_other_contact")
+        if not known.other_contact:
+            return Decision(lapsed="no_other_contact")
+        if now < known.begun_at + TELLING:
+            return Decision(again_at=known.begun_at + TELLING)
+        return Decision() if known.under_way else Decision(ended="not_told")
     if known.served.conflict:
         return Decision()
     if known.ends_at is None or known.without_data:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from noticesvc.domain import cure, instant, view
+from noticesvc.domain import cure, delivery, instant, view
 from noticesvc.domain.access import SYSTEM
 from noticesvc.domain.address import mask
 from noticesvc.operations import accept, events, facts
@@ -70,6 +70,8 @@ def _begin(tx: Tx, world: World, contact_id: str) -> None:
     others = _others(tx, contact)
     row = {"id": cure_id, "subject_id": subject_id, "contact_id": contact_id, "evidence_id": evidence_id, "state": "open",
            "begun_at": tx.now, "due_at": None, "notice_id": None, **ref.columns}
+    if others:  # also where nothing else calls for a look, it is not open for ever
+        row["due_at"] = tx.now + int(cure.TELLING.total_seconds() * 1_000_000)
     if others:
         row["notice_id"] = _tell(unit, contact, others, cure_id)
     tx.insert(t.cure, [row])
@@ -85,16 +87,19 @@ def _look(tx: Tx, world: World, cure_id: str) -> None:
     if row["state"] != "open":
         return
     contact = tx.execute(select(t.contact).where(t.contact.c.id == row["contact_id"])).mappings().one()
-    served, deadline = None, None
+    served, deadline, under_way = None, None, False
     if row["notice_id"] is not None:
         settle(unit)  # counts again what crossed days without data
         unit.save()
         known = facts.of_unit(unit, [row["notice_id"]])[row["notice_id"]]
-        served = view.weigh(known, instant.from_micros(tx.now)).result.independent
+        weighing = view.weigh(known, instant.from_micros(tx.now))
+        served = weighing.result.independent
+        under_way = any(one.channel != "in_site" and weighing.states[one.id] not in delivery.FINISHED for one in known.deliveries)
         deadline = next((d for d in known.deadlines if d.kind == "cure" and served and d.evidence_id == served.evidence_id), None)
     decision = cure.decide(cure.Known(
         agreement_over=_agreement_over(unit, row["subject_id"]), usable_again=contact["state"] == "usable",
         new_contact=_renewed(tx, row), other_contact=bool(_others(tx, contact)), served=served,
+        begun_at=instant.from_micros(row["begun_at"]), under_way=under_way,
         ends_at=None if deadline is None else deadline.ends_at, without_data=deadline is not None and deadline.without_data),
         instant.from_micros(tx.now))
     if decision.ended is not None:
@@ -168,10 +173,10 @@ def _in_effect(row: Mapping[Any, Any], now: int) -> bool:
 
 
 def _had(tx: Tx, contact_id: str) -> bool:
-    """Whether the contact has an open cure or had one that a rebuttal did not undo."""
+    """Whether the contact has an open cure, or had one that was not undone by a rebuttal and did tell the recipient."""
     k = t.cure.c
     last = tx.execute(select(k.state, k.reason).where(k.contact_id == contact_id).order_by(k.id.desc()).limit(1)).one_or_none()
-    return last is not None and last.reason != "rebutted"
+    return last is not None and last.reason not in ("rebutted", "not_told")
 
 
 def _others(tx: Tx, contact: Mapping[Any, Any]) -> list[str]:

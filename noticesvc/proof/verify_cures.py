@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from noticesvc.domain import instant
-from noticesvc.domain.cure import CHANNELS
+from noticesvc.domain.cure import CHANNELS, TELLING
 from noticesvc.proof.entries import Entry
 
 
@@ -62,6 +62,8 @@ def _closed(entry: Entry, begun: Entry, state: _State) -> Iterator[str]:
         case "new_contact" if not any(one.index > begun.index and contact_id not in state.invalid
                                       for contact_id, one in state.contacts.items()):
             yield "names a new contact that no entry since its beginning records."
+        case "not_told" if entry["cure_notice_id"] is None or instant.parse(entry["at"]) < instant.parse(begun["at"]) + TELLING:
+            yield "gives up telling the recipient before its time, or without a notice that might have told."
         case "no_other_contact" if entry["ends_at"] is not None or any(
                 state.works(contact_id, entry["at"]) and not _same_address(state, contact_id) for contact_id in state.contacts):
             yield "says that no other contact works, against the recorded ones."

@@ -12,7 +12,7 @@ from noticesvc.dispatch.housekeeping import Housekeeping
 from noticesvc.domain import calendar, instant
 from noticesvc.domain.contact import Wanted
 from noticesvc.ledger.entry import decode
-from noticesvc.operations import consents, cures, events, statements
+from noticesvc.operations import consents, cures, events, horizons, statements
 from noticesvc.proof.verify import verify
 from noticesvc.storage import tables as t
 from tests.support import proofs
@@ -190,6 +190,62 @@ async def test_where_no_other_contact_works_it_lapses_at_once(desk):
     await sound(desk)
 
 
+async def test_silence_ends_it_and_nothing_adverse_follows(desk):
+    """The mail was taken, nobody ever says that it arrived, and its horizon passes: no event, no ground, and it is not open for ever."""
+    notice_id = await begun(desk)
+    await desk.deliver_in_site()
+    await told(desk, notice_id, "submitted")
+    await sent(desk)
+    desk.house.clock.move(5 * DAY - 10)
+    await desk.write(horizons.sweep)
+    await run(desk)
+    assert await states(desk) == [("open", None)], "a receipt may still come"
+    desk.house.clock.move(20)
+    await desk.write(horizons.sweep)
+    await run(desk)
+    assert await states(desk) == [("ended", "not_told")]
+    assert [type_ for type_, _ in await sent(desk)] == []
+    assert await entries(desk) == [("cure.begun", None), ("cure.ended", "not_told")]
+    await sound(desk)
+
+
+async def test_after_silence_the_next_failure_begins_another(desk):
+    """The recipient was never told, so nothing is held against asking again; who was told is not asked twice."""
+    notice_id = await begun(desk)
+    await told(desk, notice_id, "submitted")
+    desk.house.clock.move(5 * DAY + 1)
+    await desk.write(horizons.sweep)
+    await run(desk)
+    last, = [row for row in await desk.house.rows(t.notice) if row.category == "platform"]
+    await desk.receipt(last.id, "sms", "failed_permanent", raw=b"again")
+    await run(desk)
+    assert await states(desk) == [("ended", "not_told"), ("open", None)]
+    later, = [row.notice_id for row in await desk.house.rows(t.cure) if row.state == "open"]
+    await told(desk, later)
+    desk.house.clock.move(30 * DAY)
+    await run(desk)
+    await desk.receipt(last.id, "sms", "failed_permanent", raw=b"and again")
+    await run(desk)
+    assert await states(desk) == [("ended", "not_told"), ("lapsed", "not_answered")]
+    assert await entries(desk) == [("cure.begun", None), ("cure.ended", "not_told"), ("cure.begun", None), ("cure.lapsed", "not_answered")]
+    await sound(desk)
+
+
+async def test_what_is_still_on_its_way_is_waited_for(desk):
+    """A mail that is tried again for days, and one whose outcome nobody knows yet, keep the cure open beyond the time of receipts."""
+    notice_id = await begun(desk)
+    await told(desk, notice_id, "unknown", raw=None, code=None, media_type=None)
+    desk.house.clock.move(9 * DAY)
+    await run(desk)
+    assert await states(desk) == [("open", None)]
+    await desk.receipt(notice_id, "email", "arrived", raw=b"late", source="dsn")
+    await run(desk)
+    assert (await desk.house.http.get(f"/v1/notices/{notice_id}")).json()["deadlines"][0]["kind"] == "cure"
+    desk.house.clock.move(30 * DAY)
+    await run(desk)
+    assert await states(desk) == [("lapsed", "not_answered")]
+
+
 async def test_a_cure_notice_that_fails_starts_no_other(desk):
     """The mailbox is dead too: no other contact works, so the first cure lapses, and no second one begins."""
     notice_id = await begun(desk)
@@ -323,7 +379,7 @@ async def test_a_bundle_without_what_closed_a_cure_fails(desk):
 
 
 async def test_where_vendors_send_approved_texts_alone_a_number_is_not_written_to(desk):
-    """The mailbox is dead and the number works, but no vendor takes our text: the inbox has the notice, and nothing ever lapses."""
+    """The mailbox is dead and the number works, but no vendor takes our text: the inbox has it, nothing lapses, and it ends."""
     desk.house.world = replace(desk.house.world, sms_templates=frozenset())
     await desk.recipient("u-1001", SMS, MAIL)
     notice_id = await desk.notice(channels=("email",))
@@ -334,7 +390,10 @@ async def test_where_vendors_send_approved_texts_alone_a_number_is_not_written_t
     row, = await desk.house.rows(t.cure)
     assert [one.channel for one in await desk.house.rows(t.delivery) if one.notice_id == row.notice_id] == ["in_site"]
     await desk.deliver_in_site()
-    desk.house.clock.move(30 * DAY)
+    desk.house.clock.move(5 * DAY - 10)
     await run(desk)
     assert await states(desk) == [("open", None)]
-    assert await entries(desk) == [("cure.begun", None)]
+    desk.house.clock.move(10)
+    await run(desk)
+    assert await states(desk) == [("ended", "not_told")]
+    assert await entries(desk) == [("cure.begun", None), ("cure.ended", "not_told")]
