@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.support import postgres
 from tests.support.process import running
 from tests.support.storm import Storm
+from tests.support.storm_vendors import vendors
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 _HEAD = "\n## Receipt storm (`python -m bench.receipts`)\n\n"
@@ -47,9 +48,9 @@ def main() -> int:
 
 async def _one(kind: str, url: str | None, folder: Path, seed: int, sequences: int) -> int:
     began = time.monotonic()
-    async with running(folder, url, sms={"unknown_subscriber_errors": ["001"]}) as run:
+    async with running(folder, url, sms={"unknown_subscriber_errors": ["001"]}) as run, vendors(run, seed, sequences) as others:
         await run.service.start()
-        storm = Storm(run, seed, sequences)
+        storm = Storm(run, seed, sequences, others)
         await storm.blow()
     took = time.monotonic() - began
     for sentence in storm.wrong[:20]:
