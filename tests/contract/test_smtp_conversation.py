@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 from noticesvc.provider import OutcomeUnknown, PermanentFailure, Rejected, TemporaryFailure
 from providers.shared.smtp_conversation import Conversation, Envelope, Route
 from tests.fakes.smtp_server import CLOSE, EXTENSIONS, HANG, SmtpServer
+from tests.support.waiting import PATIENCE_S
 
 CONTENT = b"Subject: Notice\r\n\r\n.hidden\r\nend\r\n"
 PASSWORD = "tall-secret"
@@ -31,7 +32,7 @@ async def test_envelope_and_content_on_the_wire(offers):
     """SIZE, RET, ENVID, NOTIFY and ORCPT go to a server that offers them (RFC 1870, RFC 3461); dots are doubled."""
     async with SmtpServer(extensions=offers) as server:
         conversation = Conversation(Route("127.0.0.1", server.port))
-        await conversation.deliver(envelope(), CONTENT, 5)
+        await conversation.deliver(envelope(), CONTENT, PATIENCE_S)
         await conversation.close()
     (taken,) = server.contents
     assert taken.mail == "MAIL FROM:<notices@example.com> SIZE=33 RET=HDRS ENVID=0199.1"
@@ -44,7 +45,7 @@ async def test_a_plain_server_gets_plain_commands():
     """Nothing is asked of a server that offers nothing."""
     async with SmtpServer(extensions=()) as server:
         conversation = Conversation(Route("127.0.0.1", server.port))
-        await conversation.deliver(envelope(), CONTENT, 5)
+        await conversation.deliver(envelope(), CONTENT, PATIENCE_S)
         await conversation.close()
     assert (server.contents[0].mail, server.contents[0].rcpt) == (
         "MAIL FROM:<notices@example.com>", "RCPT TO:<li@example.cn>")
@@ -54,7 +55,7 @@ async def test_a_server_that_knows_no_ehlo_is_greeted_with_helo():
     """RFC 5321 §3.2: after a 5xx to EHLO the client may say HELO."""
     async with SmtpServer({"EHLO": [b"502 5.5.1 What?\r\n", b"250 fake\r\n"]}) as server:
         conversation = Conversation(Route("127.0.0.1", server.port))
-        await conversation.deliver(envelope(), CONTENT, 5)
+        await conversation.deliver(envelope(), CONTENT, PATIENCE_S)
         await conversation.close()
     assert [command.split()[0] for command in server.commands[:2]] == ["EHLO", "HELO"]
 
@@ -64,7 +65,7 @@ async def test_the_reply_is_kept_with_all_its_lines(offers):
     raw = b"250-2.0.0 first\r\n250-2.0.0 second\r\n250 2.0.0 queued as ABCDE1\r\n"
     async with SmtpServer({"CONTENT": [raw]}, extensions=offers) as server:
         conversation = Conversation(Route("127.0.0.1", server.port))
-        reply = await conversation.deliver(envelope(), CONTENT, 5)
+        reply = await conversation.deliver(envelope(), CONTENT, PATIENCE_S)
         await conversation.close()
     assert (reply.raw, reply.code, reply.enhanced) == (raw, 250, "2.0.0")
 
@@ -73,7 +74,7 @@ async def test_connections_are_kept_and_their_number_is_bounded(offers):
     """Forty messages at once go over at most three connections."""
     async with SmtpServer(extensions=offers) as server:
         conversation = Conversation(Route("127.0.0.1", server.port, connections=3))
-        await asyncio.gather(*(conversation.deliver(envelope(reference=f"d.{n}"), CONTENT, 5) for n in range(40)))
+        await asyncio.gather(*(conversation.deliver(envelope(reference=f"d.{n}"), CONTENT, PATIENCE_S) for n in range(40)))
         await conversation.close()
     assert server.connections <= 3
     assert len({taken.mail for taken in server.contents}) == 40
@@ -84,8 +85,8 @@ async def test_a_kept_connection_that_died_is_replaced_once(offers):
     for farewell in (CLOSE, b"421 4.4.2 Timeout\r\n"):
         async with SmtpServer({"MAIL": [b"250 Ok\r\n", farewell, b"250 Ok\r\n"]}, extensions=offers) as server:
             conversation = Conversation(Route("127.0.0.1", server.port))
-            await conversation.deliver(envelope(reference="d.1"), CONTENT, 5)
-            await conversation.deliver(envelope(reference="d.2"), CONTENT, 5)
+            await conversation.deliver(envelope(reference="d.1"), CONTENT, PATIENCE_S)
+            await conversation.deliver(envelope(reference="d.2"), CONTENT, PATIENCE_S)
             await conversation.close()
         assert [taken.mail.rpartition(".")[2] for taken in server.contents] == ["1", "2"]
         assert server.connections == 2
@@ -96,7 +97,7 @@ async def test_a_fresh_connection_that_breaks_is_not_tried_again(offers):
     async with SmtpServer({"MAIL": [CLOSE]}, extensions=offers) as server:
         conversation = Conversation(Route("127.0.0.1", server.port))
         with pytest.raises(TemporaryFailure):
-            await conversation.deliver(envelope(), CONTENT, 5)
+            await conversation.deliver(envelope(), CONTENT, PATIENCE_S)
         await conversation.close()
     assert server.connections == 1
 
@@ -109,8 +110,8 @@ async def test_a_refusal_is_followed_by_rset_on_the_same_connection(offers):
     async with SmtpServer(script, extensions=offers) as server:
         conversation = Conversation(Route("127.0.0.1", server.port))
         with pytest.raises(PermanentFailure):
-            await conversation.deliver(envelope(reference="d.1"), CONTENT, 5)
-        await conversation.deliver(envelope(reference="d.2"), CONTENT, 5)
+            await conversation.deliver(envelope(reference="d.1"), CONTENT, PATIENCE_S)
+        await conversation.deliver(envelope(reference="d.2"), CONTENT, PATIENCE_S)
         await conversation.close()
     assert server.connections == 1
     assert "RSET" in server.commands
@@ -123,7 +124,7 @@ async def test_go_ahead_after_a_refused_recipient_gets_no_content():
     async with SmtpServer({"RCPT": [b"550 5.1.1 No\r\n"]}, extensions=offers) as server:
         conversation = Conversation(Route("127.0.0.1", server.port))
         with pytest.raises(PermanentFailure):
-            await conversation.deliver(envelope(), CONTENT, 5)
+            await conversation.deliver(envelope(), CONTENT, PATIENCE_S)
         await conversation.close()
     assert server.contents == []
 
@@ -144,7 +145,7 @@ async def test_replies_at_rcpt(offers, reply, kind, code):
     async with SmtpServer({"RCPT": [reply]}, extensions=offers) as server:
         conversation = Conversation(Route("127.0.0.1", server.port))
         with pytest.raises((PermanentFailure, Rejected, TemporaryFailure)) as caught:
-            await conversation.deliver(envelope(), CONTENT, 5)
+            await conversation.deliver(envelope(), CONTENT, PATIENCE_S)
         await conversation.close()
     assert type(caught.value) is kind
     assert (caught.value.raw, caught.value.code) == (reply, code)
@@ -154,7 +155,7 @@ async def test_waiting_for_a_free_connection_ends_in_time():
     """When every connection hangs, the message in the queue was not sent, and that is what is said."""
     async with SmtpServer({"CONTENT": [HANG]}) as server:
         conversation = Conversation(Route("127.0.0.1", server.port, connections=1))
-        first = asyncio.create_task(conversation.deliver(envelope(), CONTENT, 0.6))
+        first = asyncio.create_task(conversation.deliver(envelope(), CONTENT, 4))
         await server.reached("CONTENT")
         with pytest.raises(TemporaryFailure):
             await conversation.deliver(envelope(), CONTENT, 0.2)
@@ -169,7 +170,7 @@ async def test_bare_line_ends_are_never_sent(content):
     async with SmtpServer() as server:
         conversation = Conversation(Route("127.0.0.1", server.port))
         with pytest.raises(Rejected):
-            await conversation.deliver(envelope(), content, 5)
+            await conversation.deliver(envelope(), content, PATIENCE_S)
         await conversation.close()
     assert server.connections == 0
 
@@ -178,8 +179,8 @@ async def test_international_addresses():
     """A domain goes as A-label (RFC 5891), a local part beyond ASCII with SMTPUTF8 or not at all (RFC 6531)."""
     async with SmtpServer() as server:
         conversation = Conversation(Route("127.0.0.1", server.port))
-        await conversation.deliver(envelope("li@例子.测试"), CONTENT, 5)
-        await conversation.deliver(envelope("李@例子.测试"), CONTENT, 5)
+        await conversation.deliver(envelope("li@例子.测试"), CONTENT, PATIENCE_S)
+        await conversation.deliver(envelope("李@例子.测试"), CONTENT, PATIENCE_S)
         await conversation.close()
     assert server.contents[0].rcpt.startswith("RCPT TO:<li@xn--fsqu00a.xn--0zwm56d> ")
     assert "SMTPUTF8" not in server.contents[0].mail
@@ -190,9 +191,9 @@ async def test_international_addresses():
     async with SmtpServer(extensions=()) as server:
         conversation = Conversation(Route("127.0.0.1", server.port))
         with pytest.raises(Rejected):
-            await conversation.deliver(envelope("李@例子.测试"), CONTENT, 5)
+            await conversation.deliver(envelope("李@例子.测试"), CONTENT, PATIENCE_S)
         with pytest.raises(Rejected):
-            await conversation.deliver(envelope(), "您好\r\n".encode(), 5)  # no 8BITMIME
+            await conversation.deliver(envelope(), "您好\r\n".encode(), PATIENCE_S)  # no 8BITMIME
         await conversation.close()
 
 
@@ -201,7 +202,7 @@ async def test_a_message_over_the_servers_size_is_not_sent():
     async with SmtpServer(extensions=("SIZE 32",)) as server:
         conversation = Conversation(Route("127.0.0.1", server.port))
         with pytest.raises(Rejected):
-            await conversation.deliver(envelope(), CONTENT, 5)
+            await conversation.deliver(envelope(), CONTENT, PATIENCE_S)
         await conversation.close()
     assert server.contents == []
 
@@ -238,10 +239,10 @@ async def test_tls_and_log_in(certificate, tls, trust):
             tls_ca_file=path if trust == "by file" else ""))
         if trust == "untrusted":
             with pytest.raises(TemporaryFailure):
-                await conversation.deliver(envelope(), CONTENT, 5)
+                await conversation.deliver(envelope(), CONTENT, PATIENCE_S)
         else:
             for _ in range(2):
-                await conversation.deliver(envelope(), CONTENT, 5)
+                await conversation.deliver(envelope(), CONTENT, PATIENCE_S)
         await conversation.close()
     assert server.logins == ([] if trust == "untrusted" else [("u", PASSWORD)])
     assert len(server.contents) == (0 if trust == "untrusted" else 2)
@@ -252,7 +253,7 @@ async def test_starttls_never_falls_back_to_plain_text():
     async with SmtpServer(extensions=(*EXTENSIONS, "AUTH PLAIN")) as server:
         conversation = Conversation(Route("127.0.0.1", server.port, tls="starttls", username="u", password=PASSWORD))
         with pytest.raises(TemporaryFailure):
-            await conversation.deliver(envelope(), CONTENT, 5)
+            await conversation.deliver(envelope(), CONTENT, PATIENCE_S)
         await conversation.close()
     assert server.logins == []
     assert server.contents == []
@@ -265,6 +266,6 @@ async def test_refused_log_in_is_temporary_and_keeps_its_secret():
         route = Route("127.0.0.1", server.port, username="u", password=PASSWORD)
         conversation = Conversation(route)
         with pytest.raises(TemporaryFailure) as caught:
-            await conversation.deliver(envelope(), CONTENT, 5)
+            await conversation.deliver(envelope(), CONTENT, PATIENCE_S)
         await conversation.close()
     assert PASSWORD not in f"{caught.value!r}{caught.value}{caught.value.__cause__}{route!r}"
