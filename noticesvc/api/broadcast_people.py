@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from noticesvc.api import broadcast_upload, cursor
-from noticesvc.api.broadcast_people_wire import MemberPage, Preview, PreviewQuery, Uploaded, Warnings
+from noticesvc.api import broadcast_report, broadcast_upload, cursor
+from noticesvc.api.broadcast_people_wire import MemberPage, PostFollowUp, Preview, PreviewQuery, ReportQuery, Uploaded, Warnings
+from noticesvc.api.broadcast_wire import Broadcast
 from noticesvc.api.context import Call
 from noticesvc.api.endpoint import Endpoint
 from noticesvc.api.notice_wire import PageQuery
@@ -39,4 +40,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("GET", f"{_ONE}/warnings", warnings, "What to know before approval", _EITHER, reply=Warnings, errors=(404,)),
     Endpoint("GET", f"{_ONE}/warnings/{{kind}}", warned_of, "The recipients behind a warning", _WRITE, query=PageQuery, reply=MemberPage,
              errors=(404,)),
+    Endpoint("GET", f"{_ONE}/report.csv", broadcast_report.report_csv, "Who was served, and why not where not", _EITHER, query=ReportQuery,
+             reply_media_type="text/csv", errors=(404,)),
+    Endpoint("POST", f"{_ONE}/follow-up", broadcast_report.follow_up, "A new draft for whoever was not served", _WRITE, body=PostFollowUp,
+             reply=Broadcast, status=201, errors=(404, 409)),
 )

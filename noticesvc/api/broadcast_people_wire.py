@@ -93,13 +93,19 @@ class MemberPage(wire.Wire):
     next_cursor: str | None
 
 
-class ReportQuery(wire.Wire):
+class Spoken(wire.Wire):
     """The language of the report's words."""
 
     lang: Literal["zh", "en"] = "zh"
 
 
-class PdfQuery(ReportQuery):
+class ReportQuery(Spoken):
+    """And whether a byte order mark comes first, for spreadsheet programs."""
+
+    excel: Literal["true", "false"] = "false"
+
+
+class PdfQuery(Spoken):
     """And how many days before the change takes effect counts as in time."""
 
     days: Annotated[wire.Limit, Field(ge=1, le=200)] = 30
