@@ -3,7 +3,7 @@
 from typing import Any
 
 from noticesvc.api import broadcast_report, broadcast_upload, cursor
-from noticesvc.api.broadcast_people_wire import MemberPage, PostFollowUp, Preview, PreviewQuery, ReportQuery, Uploaded, Warnings
+from noticesvc.api.broadcast_people_wire import MemberPage, PdfQuery, PostFollowUp, Preview, PreviewQuery, ReportQuery, Uploaded, Warnings
 from noticesvc.api.broadcast_wire import Broadcast
 from noticesvc.api.context import Call
 from noticesvc.api.endpoint import Endpoint
@@ -42,6 +42,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
              errors=(404,)),
     Endpoint("GET", f"{_ONE}/report.csv", broadcast_report.report_csv, "Who was served, and why not where not", _EITHER, query=ReportQuery,
              reply_media_type="text/csv", errors=(404,)),
+    Endpoint("GET", f"{_ONE}/report.pdf", broadcast_report.report_pdf, "The summary of what came of it", _EITHER, query=PdfQuery,
+             reply_media_type="application/pdf", errors=(404, 409)),
     Endpoint("POST", f"{_ONE}/follow-up", broadcast_report.follow_up, "A new draft for whoever was not served", _WRITE, body=PostFollowUp,
              reply=Broadcast, status=201, errors=(404, 409)),
 )

@@ -108,7 +108,7 @@ class ReportQuery(Spoken):
 class PdfQuery(Spoken):
     """And how many days before the change takes effect counts as in time."""
 
-    days: Annotated[wire.Limit, Field(ge=1, le=200)] = 30
+    days: Annotated[int, Field(ge=0, le=400, strict=False)] = 7
 
 
 class PostFollowUp(wire.Wire):

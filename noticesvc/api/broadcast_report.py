@@ -4,6 +4,7 @@ In the CSV a cell that a spreadsheet program would take for a formula (it begins
 forms) gets an apostrophe before it, and so does a cell that begins with an apostrophe: taking one away gives the cell back.
 """
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Iterable
@@ -15,7 +16,8 @@ from noticesvc.api.broadcast_people_wire import PostFollowUp
 from noticesvc.api.context import Call
 from noticesvc.api.endpoint import json_reply
 from noticesvc.api.notices import id_of
-from noticesvc.operations import broadcast_follow_up, broadcast_report, broadcasts
+from noticesvc.certificate import coverage
+from noticesvc.operations import broadcast_follow_up, broadcast_report, broadcast_summary, broadcasts
 from noticesvc.operations.broadcast_report import Line, Place
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
@@ -53,6 +55,15 @@ async def _pages(call: Call, broadcast_id: str, first: tuple[list[Line], Place |
         if place is None:
             return
         rows, place = await call.read(broadcast_report.page, call.access, broadcast_id, call.query.lang, place)
+
+
+async def report_pdf(call: Call) -> Response:
+    """The summary for people: totals, a chart of served over time and by channel, reasons, and who was served in time."""
+    broadcast_id = id_of(call.request, "broadcast_id")
+    story = await call.read(broadcast_summary.summary, call.access, broadcast_id, call.query.days)
+    made = await asyncio.to_thread(coverage.make, story, call.query.lang)
+    return Response(made, media_type="application/pdf", headers={
+        "Content-Disposition": f'attachment; filename="broadcast-{broadcast_id}.pdf"', "Cache-Control": "no-store"})
 
 
 async def follow_up(call: Call) -> Response:

@@ -47,12 +47,14 @@ def make(bundle: Mapping[str, Any], data: bytes, issue: Issue, documents: Sequen
     told = story.tell(bundle, data, report, issue)
     files = {f"document-{n}.{_SUFFIX.get(one.media_type, 'bin')}": one for n, one in enumerate(documents, 1)}
     told["attached"] = [{"path": name, "media_type": one.media_type, "description": f"SHA-256 {one.sha256}"} for name, one in files.items()]
-    return _typeset(told, {"proof.json": data} | {name: one.data for name, one in files.items()})
+    return typeset("certificate.typ", told, {
+        "proof.json": data, "qr.svg": _qr(told["check_url"])} | {name: one.data for name, one in files.items()})
 
 
-def _typeset(told: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
-    form = resources.files("noticesvc.certificate").joinpath("certificate.typ").read_bytes()
-    given = {"main.typ": form, "story.json": json.dumps(told, ensure_ascii=False).encode(), "qr.svg": _qr(told["check_url"]), **files}
+def typeset(form: str, told: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
+    """The PDF/A-3 of a form of this room and its story. Raises CertificateError naming a character that no font has."""
+    source = resources.files("noticesvc.certificate").joinpath(form).read_bytes()
+    given = {"main.typ": source, "story.json": json.dumps(told, ensure_ascii=False).encode(), **files}
     try:
         # A table of files is taken, although the type information that typst ships does not say so.
         made: bytes = typst.compile(cast("bytes", given), font_paths=_fonts(), pdf_standards=["a-3b"])

@@ -23,7 +23,7 @@ from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
 PAGE = 500
-_NEGATIVE = frozenset({"failed_permanent", "rejected", "failed_temporary", "returned", "expired", "rebutted"})
+NEGATIVE = frozenset({"failed_permanent", "rejected", "failed_temporary", "returned", "expired", "rebutted"})
 Lang = Literal["zh", "en"]
 
 
@@ -76,7 +76,7 @@ def _reasons(tx: Tx, notices: Sequence[Any], people: dict[str, SimpleNamespace],
     last: dict[tuple[str, str], Any] = {}
     e = t.evidence.c
     for negative in tx.execute(select(e.notice_id, e.channel, e.kind, e.code).where(
-            tx.within(e.notice_id, ids), tx.within(e.kind, _NEGATIVE)).order_by(e.observed_at, e.id)) if ids else ():
+            tx.within(e.notice_id, ids), tx.within(e.kind, NEGATIVE)).order_by(e.observed_at, e.id)) if ids else ():
         last[negative.notice_id, negative.channel] = negative
     found = {}
     for one in notices:

@@ -2,16 +2,19 @@
 
 import csv
 import io
+import subprocess
 
 import pytest
 
 from noticesvc.api.broadcast_report import cell
+from noticesvc.certificate import coverage
+from noticesvc.certificate.words import pair
 from noticesvc.domain.access import Access
-from noticesvc.operations import broadcast_report, in_site
+from noticesvc.operations import broadcast_report, broadcast_summary, in_site
 from noticesvc.operations.record import Answer, record
 from noticesvc.storage import tables as t
 from tests.support import broadcasts as made_by_hand
-from tests.support.installation import installed
+from tests.support.installation import START, installed
 from tests.support.notices import CONTENT, recipient, sealed
 from tests.support.proofs import SCHEDULE
 
@@ -145,3 +148,44 @@ async def test_a_follow_up_may_be_an_announcement_and_must_fit(here):
                                                         "notice": {"category": "agreement", "content": CONTENT}})
     refused = await here.http.post(f"/v1/broadcasts/{draft.json()['id']}/follow-up", json={"channels": ["email"]})
     assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (409, "not-approved")
+
+
+async def test_the_summary_says_what_the_counts_say(here, tmp_path, needs):
+    """Totals, channels and reasons in the words of either language, as text that a reader of PDF finds; only once it was approved."""
+    pdftotext = needs("pdftotext")
+    for number, name in enumerate(("u-1", "u-2", "u-3")):
+        await recipient(here, name, phone=f"+861380013800{number}", mailbox=None)
+    made = await running(here, "u-1", "u-2", "u-3", effective_at=here.clock() + 10 * 86_400_000_000)
+    await made_by_hand.expanded(here.database, here.world)
+    here.clock.move(1)
+    arrived, dead = ("arrived", None), ("failed_permanent", None)
+    await answered(here, {"+8613800138000": arrived, "+8613800138001": arrived, "+8613800138002": dead})
+    counts = (await here.http.get(f"/v1/broadcasts/{made}")).json()["counts"]
+    assert (counts["served"], counts["unserved"]) == (2, 1)
+    for lang, words in (("zh", ["更新", "66.67%", "号码或邮箱不存在", "生效前至少 9 天独立送达", "每柱 1 分钟"]),
+                        ("en", ["更新", "66.67%", "no such number or mailbox", "at least 9 days before", "each bar: 1 minute"])):
+        reply = await here.http.get(f"/v1/broadcasts/{made}/report.pdf", params={"lang": lang, "days": "9"})
+        assert (reply.status_code, reply.headers["content-type"]) == (200, "application/pdf")
+        file = tmp_path / f"{lang}.pdf"
+        file.write_bytes(reply.content)
+        text = subprocess.run([pdftotext, "-layout", str(file), "-"], capture_output=True, check=True, text=True).stdout
+        assert [word for word in words if word not in text] == []
+    draft = await here.http.post("/v1/broadcasts", json={"name": "n", "audience": {"type": "all"},
+                                                        "notice": {"category": "agreement", "content": CONTENT}})
+    assert (await here.http.get(f"/v1/broadcasts/{draft.json()['id']}/report.pdf")).status_code == 409
+
+
+@pytest.mark.parametrize("minutes", [0, 1, 41, 60 * 24 * 400])
+def test_every_span_of_time_makes_a_chart(minutes):
+    """One bar, two, or a year of them; a share is 0% or 100% only where it is exactly that."""
+    width = next(one for one in broadcast_summary.WIDTHS if minutes * 60_000_000 // one < 40)
+    bars = [1, *[0] * (minutes * 60_000_000 // width - 1), 2][-(minutes * 60_000_000 // width + 1):]
+    counts = {"total": 100_000, "served": sum(bars), "by_channel": {}} | dict.fromkeys(
+        ("queued", "in_progress", "unserved", "expired", "cancelled"), 0)
+    story = coverage.Story(issuer="甲", sandbox=True, now=START, id="x", name="名", state="running", category=pair("一", "one"),
+                           created_at=START, approved_at=START, ended_at=None, effective_at=None, days=7, counts=counts,
+                           independent=0, answers=None, bars={"width": width, "start": START, "channels": {"in_site": bars}}, reasons=[])
+    for lang in ("zh", "en"):
+        assert coverage.make(story, lang).startswith(b"%PDF")
+    assert [coverage._share(*one) for one in ((0, 9), (9, 9), (1, 1_000_000), (999_999, 1_000_000), (1, 3), (0, 0))] == [
+        "0%", "100%", "0.01%", "99.99%", "33.33%", "—"]
