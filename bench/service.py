@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
@@ -91,9 +92,11 @@ class Service:
             raise SystemExit(f"import failed: {done.status_code} {done.text[:500]}")
 
     def post_batches(self, count: int, body: dict[str, object], size: int = 500, recipient: Callable[[int], int] = int) -> None:
-        """Enqueue `count` notices by /batch: one for each of the first recipients, or for whom `recipient` says."""
+        """Enqueue `count` notices by /batch, each with its idempotency key, for the first recipients or for whom `recipient` says."""
+        run = secrets.token_hex(8)
         for start in range(0, count, size):
-            notices = [body | {"recipient_id": f"r{recipient(i)}", "reference": f"b-{i}"} for i in range(start, min(count, start + size))]
+            notices = [body | {"recipient_id": f"r{recipient(i)}", "reference": f"b-{i}", "idempotency_key": f"{run}-{i}"}
+                       for i in range(start, min(count, start + size))]
             done = self.client.post("/v1/notices/batch", json={"notices": notices})
             bad = [r for r in done.json().get("results", [{}]) if r.get("status") != 202]
             if done.status_code != 200 or bad:

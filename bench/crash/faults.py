@@ -127,6 +127,14 @@ async def database_cut_off(around: Around) -> None:
     await around.until(ready=True)
 
 
+async def worker_killed(around: Around) -> None:
+    """SIGKILL to one of several workers, the one that has run longest; another takes its place."""
+    if not around.service.workers:
+        raise Skipped("there is one process alone")
+    await around.service.kill(around.service.workers[0])
+    await around.service.start(only="worker")
+
+
 async def worker_stopped(around: Around) -> None:
     """One of several workers is stopped by SIGSTOP until its leases lapsed and were reconciled by others, and goes on."""
     if not around.service.workers:
@@ -186,6 +194,7 @@ FAULTS = {
     "database stopped": Fault(database_stopped),
     "database frozen": Fault(database_frozen),
     "database cut off": Fault(database_cut_off),
+    "worker killed": Fault(worker_killed, "one"),
     "worker stopped": Fault(worker_stopped, "one"),
     "disk full": Fault(disk_full),
     "clock set": Fault(clock_set),

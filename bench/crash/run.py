@@ -50,6 +50,9 @@ async def run(plan: Plan, folder: Path, *, wrapper: str = "", say: Callable[[str
         small = "disk full" in plan.faults and await stack.enter_async_context(faults.small_disk(home, 32 + plan.notices // 10))
         if (home / "key").exists():
             service = Service(home, wrapper)
+            if plan.database_url is not None:
+                service.move_database(plan.database_url)
+            Lines(folder / KILLS).write(leg=-1, kind="interrupted", workers=max(1, plan.workers))  # which was a kill like the others
         else:
             plan = replace(plan, smtp_port=peers.smtp_port, sms_port=peers.sms_port)
             service = await installed(
@@ -161,7 +164,7 @@ class _Run:
         verdict.judge_states(found, notices, unsettled)
         ends = lines.read(self.folder / KILLS)
         killed = sum(end.get("workers", 1) for end in ends)
-        found.numbers |= {"kills": sum(end["kind"] not in FAULTS and not end["kind"].startswith("skipped") for end in ends),
+        found.numbers |= {"kills": sum(end["kind"] not in FAULTS and not end["kind"].startswith(("skipped", "interrupted")) for end in ends),
                           "faults": [end["kind"] for end in ends if end["kind"] in FAULTS], "counts": counts["counts"]}
         mail, sms = lines.read(self.peers.mail_log), lines.read(self.peers.sms_log)
         verdict.judge_channel(found, "email", mail, notices, by_id, killed * self.plan.connections)

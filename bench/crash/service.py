@@ -8,6 +8,7 @@ program it is, `version` a statement that makes it another version, in commands 
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 import tomllib
@@ -45,6 +46,11 @@ class Service:
 
     def _settings(self) -> dict[str, Any]:
         return tomllib.loads(self.config_file.read_text())
+
+    def move_database(self, url: str) -> None:
+        """From now on the database is found there."""
+        text = self.config_file.read_text()
+        self.config_file.write_text(re.sub(r"(?m)^(\[database\]\nurl = ).*$", lambda found: f'{found[1]}"{url}"', text))
 
     async def command(self, *arguments: str) -> tuple[int, str]:
         """Run a command of the CLI to its end: status and everything it printed."""

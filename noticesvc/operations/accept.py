@@ -27,6 +27,8 @@ from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 from noticesvc.vault import fingerprint
 
+_NAME = ("key_id", "key_hash")  # what an idempotency key is known by
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -128,9 +130,7 @@ def _replays(tx: Tx, requests: Sequence[tuple[Access, NoticeRequest]]) -> list[O
     hashes = {i: key_hash(r.idempotency_key) for i, (_, r) in enumerate(requests) if r.idempotency_key is not None}
     if not hashes:
         return [None] * len(requests)
-    rows = tx.execute(select(t.idempotency).where(
-        tx.within(t.idempotency.c.key_id, {requests[i][0].key_id for i in hashes}),
-        tx.within(t.idempotency.c.key_hash, set(hashes.values()))))
+    rows = tx.among(t.idempotency, _NAME, {(requests[i][0].key_id, found) for i, found in hashes.items()})
     known = {(row.key_id, row.key_hash): row for row in rows}
     return [_replayed(known.get((access.key_id, hashes.get(i, b""))), request) for i, (access, request) in enumerate(requests)]
 
@@ -175,9 +175,7 @@ def _claim_keys(tx: Tx, requests: Sequence[tuple[Access, NoticeRequest]], prepar
     rows.sort(key=lambda row: (row["key_id"], row["key_hash"]))  # two processes claim in one order, so neither waits for the other
     tx.insert_new(t.idempotency, rows)
     ours = {row["notice_id"] for row in rows}
-    there = tx.execute(select(t.idempotency.c.key_id, t.idempotency.c.key_hash, t.idempotency.c.notice_id).where(
-        tx.within(t.idempotency.c.key_id, {row["key_id"] for row in rows}),
-        tx.within(t.idempotency.c.key_hash, [row["key_hash"] for row in rows])))
+    there = tx.among(t.idempotency, _NAME, [(row["key_id"], row["key_hash"]) for row in rows])
     claimed = {(row.key_id, row.key_hash) for row in there if row.notice_id in ours}
     lost = [i for i, name in names.items() if name not in claimed]
     if lost:

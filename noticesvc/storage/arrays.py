@@ -55,6 +55,14 @@ def select(conn: Connection, table: Table, key: str, values: Collection[Any], or
     return [SimpleNamespace(**record) for record in fetch(conn, _select(table, key, order, lock, without), (list(values),))]
 
 
+def among(conn: Connection, table: Table, keys: tuple[str, ...], values: Sequence[tuple[Any, ...]]) -> list[SimpleNamespace]:
+    """The rows whose columns `keys` are one of `values`: each is looked up by itself, whatever the statistics of the table say.
+
+    Two conditions with ANY are not that: on a table that was not analysed yet, all rows of the first are read and filtered by the second.
+    """
+    return [SimpleNamespace(**record) for record in fetch(conn, _among(table, keys), tuple(map(list, zip(*values, strict=True))))]
+
+
 def _columns(names: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> list[Sequence[Any]]:
     if len(names) == 1:
         return [[row[names[0]] for row in rows]]
@@ -102,7 +110,19 @@ def _update(table: Table, names: tuple[str, ...], keys: int, fixed: tuple[bool, 
 
 @lru_cache(maxsize=512)
 def _select(table: Table, key: str, order: str | None, lock: Lock, without: tuple[str, ...]) -> str:
-    # Ids as text: asyncpg would make a UUID object of each, of which we would make the text.
-    shown = ", ".join(f"{c.name}::text as {c.name}" if isinstance(c.type, Uuid) else c.name for c in table.c if c.name not in without)
+    shown = _shown(table, without)
     end = (f" order by {table.name}.{order}" if order else "") + (f" for {lock}" if lock else "")
     return f"select {shown} from {table.name} where {table.name}.{key} = any($1::{_type(table, key)}[]){end}"
+
+
+@lru_cache(maxsize=512)
+def _among(table: Table, keys: tuple[str, ...]) -> str:
+    _, given = _sources(table, keys, (False,) * len(keys))
+    which = " and ".join(f"{table.name}.{name} = given.{name}" for name in keys)
+    return f"select {_shown(table)} from {given} join {table.name} on {which}"
+
+
+def _shown(table: Table, without: tuple[str, ...] = ()) -> str:
+    """Ids as text: asyncpg would make a UUID object of each, of which we would make the text."""
+    return ", ".join(f"{table.name}.{c.name}::text as {c.name}" if isinstance(c.type, Uuid) else f"{table.name}.{c.name}"
+                     for c in table.c if c.name not in without)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Table, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, Executable, Table, and_, bindparam, insert, select, tuple_, update
 from sqlalchemy.dialects import sqlite
 
 from noticesvc.storage import arrays
@@ -64,6 +64,16 @@ def rows_by(conn: Connection, table: Table, key: str, values: Collection[Any], o
     if conn.dialect.name == "postgresql":
         return arrays.select(conn, table, key, values, order, lock=lock, without=without)
     found = conn.execute(_by(table, key, order, without), {"wanted": list(values)})
+    return [SimpleNamespace(**row._asdict()) for row in found]
+
+
+def rows_among(conn: Connection, table: Table, keys: tuple[str, ...], values: Collection[tuple[Any, ...]]) -> list[SimpleNamespace]:
+    """The rows whose columns `keys` together are one of `values`."""
+    if not values:
+        return []
+    if conn.dialect.name == "postgresql":
+        return arrays.among(conn, table, keys, list(values))
+    found = conn.execute(select(table).where(tuple_(*(table.c[key] for key in keys)).in_(list(values))))
     return [SimpleNamespace(**row._asdict()) for row in found]
 
 

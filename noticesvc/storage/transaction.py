@@ -123,6 +123,10 @@ class Tx:
         """
         return bulk.rows_by(self.conn, table, key, values, order, lock=lock, without=without)
 
+    def among(self, table: Any, keys: tuple[str, ...], values: Collection[tuple[Any, ...]]) -> list[SimpleNamespace]:
+        """The rows of a table whose columns `keys` together are one of `values`; each is looked up by its index."""
+        return bulk.rows_among(self.conn, table, keys, values)
+
     def append(self, type_: str, members: Mapping[str, Any]) -> EntryRef:
         """Append one ledger entry; it becomes durable with this transaction. Raises EntryError if it cannot be encoded."""
         if not self._batch:

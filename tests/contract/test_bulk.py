@@ -2,6 +2,7 @@
 
 import pytest
 
+from noticesvc.storage import arrays
 from noticesvc.storage import tables as t
 from tests.support.installation import START, installed
 
@@ -56,3 +57,34 @@ async def test_a_key_that_is_taken_keeps_its_row(here, count):
     await here.database.write(lambda tx: tx.insert_new(t.delivery, [row | {"state": "sent"} for row in rows.values()]))
     expected = {i: row | ({} if row in first else {"state": "sent"}) for i, row in rows.items()}
     assert await stored(here, rows) == expected
+
+
+async def test_rows_are_found_by_several_columns_together(here):
+    """Only those whose columns are together one of what was asked for: not those that mix two of them."""
+    rows = list(deliveries(here, 12).values())
+    for n, row in enumerate(rows):
+        row["channel"] = ("email", "sms", "in_site")[n % 3]
+    rows += [row | {"channel": "voice"} for row in rows]
+    await here.database.write(lambda tx: tx.insert(t.delivery, rows))
+    asked = [(row["notice_id"], row["channel"]) for row in rows[:5]] + [(rows[0]["notice_id"], "sms"), (rows[5]["notice_id"], "email")]
+    found = await here.database.read(lambda tx: tx.among(t.delivery, ("notice_id", "channel"), asked))
+    assert sorted((row.notice_id, row.channel, row.position) for row in found) == sorted(
+        (row["notice_id"], row["channel"], row["position"]) for row in rows[:5])
+    assert await here.database.read(lambda tx: tx.among(t.delivery, ("notice_id", "channel"), [])) == []
+
+
+@pytest.mark.postgres
+async def test_rows_are_looked_up_by_the_whole_key_before_anybody_analysed_the_table(postgres_url):
+    """PostgreSQL is given no way of reading all rows of one caller: cost must not grow with what is stored."""
+    async with installed(postgres_url) as here:
+        given = [here.database.sources.new_id()] * 64, [bytes([i]) * 16 for i in range(64)]
+        rows = [{"key_id": given[0][0], "key_hash": i.to_bytes(16, "big"), "body_hash": b"", "notice_id": here.database.sources.new_id(),
+                 "warnings": None, "created_at": START} for i in range(3000)]
+
+        def plan(tx):
+            tx.insert(t.idempotency, rows)
+            statement = arrays._among(t.idempotency, ("key_id", "key_hash"))
+            return "\n".join(record[0] for record in arrays.fetch(tx.conn, f"explain {statement}", given))
+        told = await here.database.write(plan)
+        assert "Index Cond: ((key_id = given.key_id) AND (key_hash = given.key_hash))" in told, told
+        assert "Filter" not in told
