@@ -164,7 +164,8 @@ class _Run:
         verdict.judge_states(found, notices, unsettled)
         ends = lines.read(self.folder / KILLS)
         killed = sum(end.get("workers", 1) for end in ends)
-        found.numbers |= {"kills": sum(end["kind"] not in FAULTS and not end["kind"].startswith(("skipped", "interrupted")) for end in ends),
+        no_kill = ("skipped", "interrupted", *FAULTS)
+        found.numbers |= {"kills": sum(not end["kind"].startswith(no_kill) for end in ends),
                           "faults": [end["kind"] for end in ends if end["kind"] in FAULTS], "counts": counts["counts"]}
         mail, sms = lines.read(self.peers.mail_log), lines.read(self.peers.sms_log)
         verdict.judge_channel(found, "email", mail, notices, by_id, killed * self.plan.connections)

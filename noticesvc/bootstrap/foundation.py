@@ -63,7 +63,7 @@ async def found(folder: Path, database_url: str | None) -> Founded:
             _write_new(done, path, text)
         # 3. Tables, system key and first API key, in one transaction.
         before = await database.read(migrate.current)
-        done.secret = await database.write(_lay, key_sources.vault(settings), True)
+        done.secret = await database.write(_lay, key_sources.vault(settings))
         after = migrate.head()
         (done.kept if before == after else done.made).append(f"database at version {after}")
     finally:
@@ -90,8 +90,8 @@ async def upgrade(settings: Settings, say: Callable[[str], None] = lambda _: Non
     try:
         before = await database.read(migrate.current)
         await schema.bring_up(database, say)
-        await database.write(_lay, master, False)
-        return before, migrate.head()
+        await database.write(_make_system_key, master)
+        return before, await database.read(migrate.current)
     finally:
         await database.close()
 
@@ -107,14 +107,18 @@ def normal_url(given: str | None) -> str:
     return given
 
 
-def _lay(tx: Tx, master: Vault, with_key: bool) -> str | None:
+def _lay(tx: Tx, master: Vault) -> str | None:
     migrate.upgrade(tx)
+    _make_system_key(tx, master)
+    if not tx.execute(select(func.count()).select_from(t.api_key)).scalar():
+        return keys.create(tx, ROOT_KEY, SCOPES)
+    return None
+
+
+def _make_system_key(tx: Tx, master: Vault) -> None:
     if not _system_key_exists(tx):
         _, wrapped = master.new_key(SYSTEM_KEY_PLACE)
         tx.insert(t.vault_key, [{"name": SYSTEM_KEY, "wrapped": wrapped}])
-    if with_key and not tx.execute(select(func.count()).select_from(t.api_key)).scalar():
-        return keys.create(tx, ROOT_KEY, SCOPES)
-    return None
 
 
 def _system_key_exists(tx: Tx) -> Any:

@@ -35,11 +35,9 @@ async def check(database: Database) -> None:
 async def bring_up(database: Database, say: Callable[[str], None], patience_s: float = PATIENCE_S) -> None:
     """Run the missing migrations one by one, each in a transaction that gives way while a table is in use; `say` is told of it.
 
-    Raises DatabaseLocked, with who is in the way, after `patience_s`; what was done until then stays, and the next call goes on.
+    A database of a later version is left as it is. Raises DatabaseLocked, with who is in the way, after `patience_s`; what was done until
+    then stays, and the next call goes on. Raises ConfigurationError if the database is no longer for this program.
     """
-    current, head = await database.read(migrate.current), migrate.head()
-    if current is not None and head is not None and current > head:
-        raise ConfigurationError(f"The database is at version {current}, later than this program ({head}); nothing was changed.")
     ends = time.monotonic() + patience_s
     while missing := await database.read(migrate.missing):
         try:
@@ -51,6 +49,7 @@ async def bring_up(database: Database, say: Callable[[str], None], patience_s: f
                                      "End it, or run this again later; what was done stays.") from None
             say(f"Version {missing[0]} waits for a transaction of {who}.")
             await asyncio.sleep(_PAUSE_S)
+    await check(database)
 
 
 class SchemaWatch:

@@ -192,10 +192,12 @@ async def test_a_migration_gives_way_while_a_table_is_in_use(postgres_url: str, 
 
 
 async def test_a_program_does_not_migrate_what_is_newer(empty_database_url: str) -> None:
-    """It says so and changes nothing."""
+    """A host of the old version that restarts finds nothing to do while the floor allows it, and is told when it no longer does."""
     database = await _migrated(empty_database_url)
     await database.write(lambda tx: tx.conn.execute(text("update alembic_version set version_num = '9998'")))
-    with pytest.raises(ConfigurationError, match="at version 9998, later than this program"):
+    await schema.bring_up(database, lambda _: None)
+    await database.write(lambda tx: tx.conn.execute(text("update schema_floor set least = '9998'")))
+    with pytest.raises(ConfigurationError, match=r"at version 9998, which this program .* no longer understands"):
         await schema.bring_up(database, lambda _: None)
     assert await database.read(migrate.current) == "9998"
     await database.close()
