@@ -8,7 +8,7 @@ else has. Contacts are resolved at dispatch. What is the same for all is written
 import json
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import bindparam, select, update
 
@@ -27,6 +27,7 @@ from noticesvc.vault import DataKey
 
 TOGETHER = 4 * BUNDLE_ENTRIES
 """Recipients in one transaction: their entries fill whole bundles."""
+OWN = ("content", "content_sha256")  # what a notice commits to by itself only where its content is nobody else's
 
 
 def expand(tx: Tx, world: World, limit: int = TOGETHER) -> int:
@@ -37,61 +38,26 @@ def expand(tx: Tx, world: World, limit: int = TOGETHER) -> int:
         .with_for_update(skip_locked=True)).one_or_none()
     if row is None:
         return 0
-    found = _next(tx, row, limit)
-    made, skipped = _sorted(world, found)
-    if made:
-        _Maker(tx, world, row).make(made)
-    for one, reason in skipped:
-        _skip(tx, row.id, one.subject_id, reason)
-    summed = broadcast.add([json.loads(row.counts), {"queued": len(made)},
-                            {f"{channel}/pending": len(made) for channel in row.channels.split()}])
-    done = row.expanded + len(made), row.skipped + len(skipped)
-    if not found:  # rows that were approved are gone: nobody can be told, and the counts must say so
+    rows = _next(tx, row, limit)
+    ready, skipped = _Maker(tx, world, row).make(rows)
+    for subject_id, reason in skipped:
+        _skip(tx, row.id, subject_id, reason)
+    summed = broadcast.add([json.loads(row.counts), {"queued": ready}, {f"{channel}/pending": ready for channel in row.channels.split()}])
+    done = row.expanded + ready, row.skipped + len(skipped)
+    if not rows:  # rows that were approved are gone: nobody can be told, and the counts must say so
         done = row.expanded, row.total - row.expanded
     tx.update(t.broadcast, ("id",), [{"id": row.id, "expanded": done[0], "skipped": done[1], "counts": json.dumps(summed),
-                                      "expanded_to": found[-1].subject_id if found else row.expanded_to}])
+                                      "expanded_to": rows[-1].subject_id if rows else row.expanded_to}])
     tx.wake("dispatch")
-    return max(1, len(found))
+    return max(1, len(rows))
 
 
-class Member(NamedTuple):
-    """A recipient of the audience: the row of the audience, and what is needed of the recipient's own."""
-
-    subject_id: str
-    params: bytes | None
-    recipient: Any
-
-
-class Ready(NamedTuple):
-    """A recipient for whom a notice is made now."""
-
-    member: Member
-    key: DataKey
-    recipient_id: bytes
-
-
-def _next(tx: Tx, row: Any, limit: int) -> list[Member]:
-    b = t.broadcast_recipient.c
-    query = select(b.subject_id, b.sealed).where(b.broadcast_id == row.id).order_by(b.subject_id).limit(limit)
-    rows = tx.execute(query if row.expanded_to is None else query.where(b.subject_id > row.expanded_to)).all()
-    known = {one.subject_id: one for one in tx.rows(t.recipient, "subject_id", [one.subject_id for one in rows])}
-    return [Member(one.subject_id, one.sealed, known[one.subject_id]) for one in rows]
-
-
-def _sorted(world: World, found: Sequence[Member]) -> tuple[list[Ready], list[tuple[Member, str]]]:
-    """Those for whom a notice can be made, with their keys opened, and the others, each with the reason."""
-    made, skipped = [], list[tuple[Member, str]]()
-    for one in found:
-        recipient = one.recipient
-        if recipient.wrapped_key is None or recipient.anonymised_at is not None:
-            skipped.append((one, "anonymised"))
-        elif recipient.account_state == "void":
-            skipped.append((one, "agreement_void"))
-        else:
-            place = f"recipient:{one.subject_id}"
-            key = world.vault.unwrap(recipient.wrapped_key, place)
-            made.append(Ready(one, key, openings.unpack(key.open(recipient.sealed, place))["recipient_id"].value))
-    return made, skipped
+def _next(tx: Tx, row: Any, limit: int) -> Sequence[Any]:
+    """The next rows of the audience, each with what is needed of its recipient."""
+    b, r = t.broadcast_recipient.c, t.recipient.c
+    query = select(b.subject_id, b.sealed.label("params"), r.wrapped_key, r.sealed, r.account_state, r.anonymised_at, r.acceptance_id).join(
+        t.recipient, r.subject_id == b.subject_id).where(b.broadcast_id == row.id).order_by(b.subject_id).limit(limit)
+    return tx.execute(query if row.expanded_to is None else query.where(b.subject_id > row.expanded_to)).all()
 
 
 def _skip(tx: Tx, broadcast_id: str, subject_id: str, reason: str) -> None:
@@ -101,7 +67,7 @@ def _skip(tx: Tx, broadcast_id: str, subject_id: str, reason: str) -> None:
 
 
 class _Maker:
-    """Makes the notices of one chunk."""
+    """Makes the notices of some recipients."""
 
     def __init__(self, tx: Tx, world: World, row: Any) -> None:
         self._tx, self._world, self._row = tx, world, row
@@ -117,56 +83,71 @@ class _Maker:
             ("reference", request.reference), ("case", dict(request.case) if request.case else None),
             ("metadata", dict(request.metadata) or None), ("ground", request.ground)) if value is not None]
 
-    def make(self, made: Sequence[Ready]) -> None:
-        """Write notices, deliveries, entries, and contents where each recipient has their own."""
-        tx, row, asked = self._tx, self._row, self._asked
-        number, channels = len(made), self._channels
-        ids = tx.new_ids(number)
-        delivery_ids = [tx.new_ids(number) for _ in channels]
-        own = self._own_contents(made) if row.content_id is None else None
-        names = ["recipient_id", *[name for name, _ in self._fields], *(["content", "content_sha256"] if own else [])]
-        writes = AcceptedEntries(self._members(names), [{"channel": c, "carries": k} for c, k in zip(channels, self._carries, strict=True)],
-                                 names)
-        starts = [commitment_start(name) for name in names]
-        packs = [bytes([len(name)]) + name.encode() for name in names]
-        lengths = [len(value).to_bytes(4, "big") for _, value in self._fields]
+    def make(self, rows: Sequence[Any]) -> tuple[int, list[tuple[str, str]]]:
+        """Write notices, deliveries, entries, and contents where each recipient has their own; how many notices there are now, and
+        the others with the reasons why they have none.
+
+        One pass in which little is kept: what is made for each is bytes and ids, column by column.
+        """
+        tx, row, vault, own = self._tx, self._row, self._world.vault, self._row.content_id is None
+        skipped = [(one.subject_id, reason) for one in rows if (reason := _obstacle(one)) is not None]
+        gone = {subject_id for subject_id, _ in skipped}
+        members = [one for one in rows if one.subject_id not in gone] if gone else rows
+        number = len(members)
+        if not number:
+            return 0, skipped
+        names = ["recipient_id", *[name for name, _ in self._fields]]
+        writes = AcceptedEntries(self._members(names, own=own), self._forms(), [*names, *(OWN if own else ())])
+        starts = [(commitment_start(name), bytes([len(name)]) + name.encode()) for name in (*names, *(OWN if own else ()))]
         shared = [value for _, value in self._fields]
-        salts = tx.sources.random(32 * len(names) * number)
-        entries, sealed, sealed_contents, at_ = [], list[bytes](), list[bytes](), 0
-        kept = len(self._fields) + 1
-        for index, one in enumerate(made):
-            values = [one.recipient_id, *shared]
+        ids, delivery_ids = tx.new_ids(number), [tx.new_ids(number) for _ in self._channels]
+        content_ids = tx.new_ids(number) if own else [row.content_id] * number
+        salts, at_ = tx.sources.random(32 * len(starts) * number), 0
+        entries, sealed, contents = list[bytes](), list[bytes](), list[bytes]()
+        for one, notice_id, content_id, *mine in zip(members, ids, content_ids, *delivery_ids, strict=True):
+            place = f"recipient:{one.subject_id}"
+            key = vault.unwrap(one.wrapped_key, place)
+            values = [openings.unpack(key.open(one.sealed, place))["recipient_id"].value, *shared]
             if own:
-                values += own[index].values
-            commitments, parts = [], []
-            for place, value in enumerate(values):
+                values += self._own(one, key)
+            commitments, packed = [], []
+            for (start, head), value in zip(starts, values, strict=True):
                 salt = salts[at_:at_ + 32]
                 at_ += 32
-                commitments.append(sha256(starts[place] + salt + value).digest())
-                size = lengths[place - 1] if 0 < place < kept else len(value).to_bytes(4, "big")
-                parts.append(packs[place] + salt + size + value)
-            notice_id = ids[index]
-            entry = writes.encode(one.member.recipient.acceptance_id, notice_id, one.member.subject_id,
-                                  [mine[index] for mine in delivery_ids], commitments, own[index].content_id if own else None)
-            entries.append(entry)
-            sealed.append(one.key.seal(b"".join(parts[:kept]), f"notice:{notice_id}"))
+                commitments.append(sha256(start + salt + value).digest())
+                packed.append(head + salt + len(value).to_bytes(4, "big") + value)
+            entries.append(writes.encode(one.acceptance_id, notice_id, one.subject_id, mine, commitments, content_id))
+            sealed.append(key.seal(b"".join(packed[:len(names)]), f"notice:{notice_id}"))
             if own:
-                sealed_contents.append(one.key.seal(b"".join(parts[kept:]), f"content:{own[index].content_id}"))
+                contents.append(key.seal(b"".join(packed[len(names):]), f"content:{content_id}"))
         ref = tx.append_encoded(entries)
-        subjects = [one.member.subject_id for one in made]
-        self._insert_notices(ids, subjects, made, sealed, ref, None if own is None else [one.content_id for one in own])
+        subjects = [one.subject_id for one in members]
+        tx.insert_columns(t.notice, self._same(ref.batch), {
+            "id": ids, "subject_id": subjects, "content_id": content_ids, "acceptance_id": [one.acceptance_id for one in members],
+            "sealed": sealed, "entry_offset": list(range(ref.offset, ref.offset + number))})
         if own:
-            tx.insert_columns(t.content, {}, {"id": [one.content_id for one in own], "subject_id": subjects, "sealed": sealed_contents})
-        if asked.notice.documents:
-            tx.insert(t.notice_document, [{"document_id": one, "notice_id": notice_id}
-                                          for notice_id in ids for one in dict.fromkeys(asked.notice.documents)])
+            tx.insert_columns(t.content, {}, {"id": content_ids, "subject_id": subjects, "sealed": contents})
+        tx.insert(t.notice_document, [{"document_id": one, "notice_id": notice_id}
+                                      for one in dict.fromkeys(self._asked.notice.documents) for notice_id in ids])
         self._insert_deliveries(ids, subjects, delivery_ids)
+        return number, skipped
 
-    def _members(self, names: Sequence[str]) -> dict[str, Any]:
+    def _forms(self) -> list[dict[str, str]]:
+        """The deliveries of each notice as its entry tells them, without ids."""
+        return [{"channel": channel, "carries": carries} for channel, carries in zip(self._channels, self._carries, strict=True)]
+
+    def _own(self, member: Any, key: DataKey) -> tuple[bytes, bytes]:
+        """What is committed to of a content that this recipient alone has: the values of OWN."""
+        params = json.loads(key.open(member.params, broadcast_audience.place(self._row.id, member.subject_id))) if member.params else {}
+        content = self._asked.content(params)
+        return value_bytes(content.to_json()), content.sha256.encode()
+
+    def _members(self, names: Sequence[str], *, own: bool) -> dict[str, Any]:
         """The members of `notice.accepted` that are the same for all."""
         row, request, rule = self._row, self._asked.notice, self._resolved.rule
         members: dict[str, Any] = dict.fromkeys(
-            name for name in ("recipient_id", "reference", "content", "content_sha256", "case", "metadata", "ground") if name not in names)
+            name for name in ("recipient_id", "reference", *OWN, "case", "metadata", "ground")
+            if name not in names and not (own and name in OWN))
         return members | {
             "v": 1, "type": "notice.accepted", "at": self._tx.at, "seq": 1, "key_id": row.key_id, "category": request.category,
             "mandatory": notice.mandatory(request.category), "strategy": request.strategy, "ladder_after": self._ladder_after,
@@ -180,36 +161,16 @@ class _Maker:
         request = self._asked.notice
         return (request.ladder_after or notice.LADDER_AFTER) if request.strategy == "ladder" else None
 
-    def _own_contents(self, made: Sequence[Ready]) -> list["_Own"]:
-        """The content of each recipient, filled with their parameters."""
-        content_ids = self._tx.new_ids(len(made))
-        found = []
-        for content_id, one in zip(content_ids, made, strict=True):
-            member = one.member
-            params = json.loads(one.key.open(member.params, broadcast_audience.place(self._row.id, member.subject_id))) \
-                if member.params is not None else {}
-            content = self._asked.content(params)
-            found.append(_Own(content_id, (value_bytes(content.to_json()), content.sha256.encode())))
-        return found
-
-    def _insert_notices(self, ids: Sequence[str], subjects: Sequence[str], made: Sequence[Ready], sealed: Sequence[bytes], ref: Any,
-                        content_ids: Sequence[str] | None) -> None:
+    def _same(self, batch: str) -> dict[str, Any]:
+        """The columns of a notice's row that are the same for all."""
         row, request, index = self._row, self._asked.notice, self._world.vault.index
-        same: dict[str, Any] = {
+        return {
             "key_id": row.key_id, "category": request.category, "strategy": request.strategy, "ladder_after": self._ladder_after,
             "rule": self._resolved.rule.id, "state": "queued", "accepted_at": self._tx.now, "not_before": request.not_before,
             "expires_at": request.expires_at, "effective_at": request.effective_at,
             "response_window": json.dumps(dict(request.response_window)) if request.response_window else None, "broadcast_id": row.id,
             "reference_index": index("reference", request.reference) if request.reference is not None else None,
-            "case_index": index("case", request.case["case_number"]) if request.case else None, "seq": 1, "entry_batch": ref.batch}
-        columns: dict[str, Sequence[Any]] = {
-            "id": ids, "subject_id": subjects, "acceptance_id": [one.member.recipient.acceptance_id for one in made], "sealed": sealed,
-            "entry_offset": list(range(ref.offset, ref.offset + len(ids)))}
-        if content_ids is None:
-            same["content_id"] = row.content_id
-        else:
-            columns["content_id"] = content_ids
-        self._tx.insert_columns(t.notice, same, columns)
+            "case_index": index("case", request.case["case_number"]) if request.case else None, "seq": 1, "entry_batch": batch}
 
     def _insert_deliveries(self, ids: Sequence[str], subjects: Sequence[str], delivery_ids: Sequence[Sequence[str]]) -> None:
         request, tx = self._asked.notice, self._tx
@@ -222,8 +183,8 @@ class _Maker:
             }, {"notice_id": ids, "id": mine, "subject_id": subjects})
 
 
-class _Own(NamedTuple):
-    """A content that one notice alone has: its id, and what is committed to of it."""
-
-    content_id: str
-    values: tuple[bytes, bytes]
+def _obstacle(member: Any) -> str | None:
+    """Why no notice can be made for this recipient any more; null if one can."""
+    if member.wrapped_key is None or member.anonymised_at is not None:
+        return "anonymised"
+    return "agreement_void" if member.account_state == "void" else None

@@ -132,13 +132,21 @@ def load_texts(tx: Tx, world: World, notices: Collection[Mapping[str, Any]], key
 def hashes(tx: Tx, world: World, notices: Collection[Mapping[str, Any]], keys: Mapping[str, DataKey | None]) -> dict[str, str]:
     """Content hashes by notice id, as they were committed; left out where the recipient's key was destroyed."""
     rows = {row.id: row for row in tx.rows(t.content, "id", {n["content_id"] for n in notices})}
+    shared = {row.id: _sha256(world.system_key, row) for row in rows.values() if row.subject_id is None}
     found = {}
     for notice in notices:
         row = rows[notice["content_id"]]
-        key = world.system_key if row.subject_id is None else keys.get(row.subject_id)
-        if key is not None and row.sealed is not None:
-            found[notice["id"]] = unpack(key.open(row.sealed, f"content:{row.id}"))["content_sha256"].value.decode()
+        key = keys.get(row.subject_id)
+        sha256 = shared[row.id] if row.id in shared else _sha256(key, row)
+        if sha256 is not None:
+            found[notice["id"]] = sha256
     return found
+
+
+def _sha256(key: DataKey | None, row: Any) -> str | None:
+    if key is None or row.sealed is None:
+        return None
+    return unpack(key.open(row.sealed, f"content:{row.id}"))["content_sha256"].value.decode()
 
 
 def keys_of(tx: Tx, world: World, subjects: Collection[str]) -> dict[str, DataKey | None]:
