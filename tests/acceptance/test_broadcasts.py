@@ -62,7 +62,7 @@ async def notices(here):
 
 async def test_killed_in_the_midst_it_makes_one_notice_each(database_url, tmp_path):
     """SIGKILL while notices are made, three times: in the end each recipient has one, all are served, and the audit agrees."""
-    number = 1200
+    number = 640
     async with running(tmp_path, database_url, wrapper=SMALL) as here:
         await here.service.start()
         await people(here, number)
@@ -79,7 +79,7 @@ async def test_killed_in_the_midst_it_makes_one_notice_each(database_url, tmp_pa
 
 async def test_a_pause_stops_it_and_loses_nothing(database_url, tmp_path):
     """Paused under load, single notices go on and nothing of it does; resumed, every recipient is sent one message."""
-    number = 150
+    number = 100
     async with running(tmp_path, database_url) as here:
         await here.service.start()
         await people(here, number)
@@ -107,7 +107,7 @@ async def settled(here, path):
 
 async def test_a_cancel_stands_for_the_rest(database_url, tmp_path):
     """Cancelled under load, what was sent stays sent, everything else is cancelled, and the numbers are those of the gateway."""
-    number = 150
+    number = 100
     async with running(tmp_path, database_url) as here:
         await here.service.start()
         await people(here, number)

@@ -1,12 +1,13 @@
 """Notices of broadcasts are proved like any other, with what was approved; the audit counts what the service only adds up."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, update
 
 from noticesvc.ledger.entry import decode
-from noticesvc.operations import broadcast_upkeep, broadcasts, contents, responses
+from noticesvc.operations import anonymising, broadcast_upkeep, broadcasts, contents, responses
 from noticesvc.proof.verify import verify
 from noticesvc.storage import tables as t
 from tests.support import proofs
@@ -125,3 +126,28 @@ def _entry(one):
 
 def _value(one):
     return proofs.b64decode(one["value"]).decode("utf-8", "replace")
+
+
+async def test_what_was_uploaded_of_an_anonymised_recipient_is_destroyed(desk):
+    """Their parameters are gone from audience and content, whether their notice was made or not; proof and audit still hold."""
+    await desk.write(contents.put_template, "greeting", "更新", "{{ name }}，您好", None, None)
+    more = {"channels": ("in_site",), "subject": None, "body": None, "template": "greeting"}
+    await made(desk, ("u-1001", {"name": "李四"}), ("u-1002", {"name": "王五"}), **more)
+    await desk.deliver_in_site()
+    notice_id = await of(desk, "u-1001")
+    rows = [("u-1001", {"name": "李四"}), ("u-1003", {"name": "赵"})]
+    later = await running(desk.house.database, desk.house.world, desk.access, rows, **more)
+    desk.house.world = replace(desk.house.world, retention_days=0)
+    await desk.write(anonymising.anonymise, None, "u-1001", "本人要求")
+    desk.house.clock.move(60)
+    assert await desk.write(anonymising.sweep) == 1
+    kept = [row for row in await desk.house.rows(t.broadcast_recipient) if row.sealed is None]
+    assert len(kept) == 2
+    assert any(row.sealed is None for row in await desk.house.rows(t.content))
+    await expanded(desk.house.database, desk.house.world)
+    counts = (await desk.house.database.read(broadcasts.one, desk.house.world, desk.access, later))["counts"]
+    assert (counts["expanded"], counts["cancelled"]) == (1, 1)
+    bundle = await desk.proof(notice_id)
+    assert verify(proofs.data(bundle), [SIGNER.verifier]).ok
+    assert bundle["destroyed"]
+    await proofs.sound(desk)
