@@ -12,6 +12,7 @@ from noticesvc.api.acceptor import SharedAcceptor
 from noticesvc.dispatch.asking import Asking
 from noticesvc.dispatch.broadcasts import Broadcasts
 from noticesvc.dispatch.housekeeping import Housekeeping
+from noticesvc.dispatch.ledger_memory import LedgerMemory
 from noticesvc.dispatch.providers import Providers
 from noticesvc.dispatch.self_audit import SelfAudit
 from noticesvc.dispatch.sequencer import Sequencer
@@ -115,6 +116,7 @@ def components(installation: "Installation", role: Role, *, read_only: bool = Fa
     """
     made: list[Component] = []
     if not installation.database.is_sqlite:
+        made.append(LedgerMemory(installation.database, installation.settings.path(installation.settings.ledger.checkpoint_copy)))
         made.append(Listening(installation.database))
     if role in ("all", "api"):
         acceptor = SharedAcceptor(installation.database, installation.world)

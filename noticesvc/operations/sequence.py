@@ -187,9 +187,7 @@ def require_extension(tx: Tx, edge: Edge, old: Checkpoint, what: str) -> None:
     """Return if the stored tree extends an older checkpoint (RFC 6962 consistency), else raise LedgerBehind."""
     size, root = edge.frontier.size, edge.frontier.root()
     if old.size > size:
-        raise LedgerBehind(
-            f"The database's ledger ends with {size} entries, but {what} has {old.size}: entries {size} to {old.size - 1} are missing. "
-            "A backup was restored or rows were lost; restore a newer copy of the database. Nothing is signed or sent until then.")
+        raise behind(size, old.size, what)
     try:
         if old.size:
             proof: list[bytes] = []
@@ -198,9 +196,18 @@ def require_extension(tx: Tx, edge: Edge, old: Checkpoint, what: str) -> None:
                 proof = tile.consistency_proof_from_tiles(lambda level, n: there.get((level, n), b""), old.size, size)
             merkle.verify_consistency(old.size, size, old.root, root, proof)
     except LedgerError:
-        raise LedgerBehind(
-            f"The database's ledger of {size} entries does not extend {what}: among entries 0 to {old.size - 1} some are missing or "
-            "were changed, as after a restored backup. Nothing is signed or sent until the right database is restored.") from None
+        raise behind(size, old.size, what) from None
+
+
+def behind(size: int, old_size: int, what: str) -> LedgerBehind:
+    """The error for a ledger of `size` entries that does not extend one of `old_size`, called `what`."""
+    if old_size > size:
+        return LedgerBehind(
+            f"The database's ledger ends with {size} entries, but {what} has {old_size}: entries {size} to {old_size - 1} are missing. "
+            "A backup was restored or rows were lost; restore a newer copy of the database. Nothing is signed or sent until then.")
+    return LedgerBehind(
+        f"The database's ledger of {size} entries does not extend {what}: among entries 0 to {old_size - 1} some are missing or "
+        "were changed, as after a restored backup. Nothing is signed or sent until the right database is restored.")
 
 
 def verifiers(tx: Tx, origin: str) -> list[Verifier]:

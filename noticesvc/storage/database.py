@@ -37,6 +37,9 @@ class Engine(Protocol):
     async def listen(self, heard: Callable[[set[str]], None]) -> Awaitable[None] | None:
         """Hear commits of other processes, where there can be any; the awaitable ends when the connection is lost."""
 
+    def guard(self, check: Callable[[Tx], None]) -> None:
+        """Run this before the first write over each new connection, where connections can lead to another database."""
+
     async def close(self) -> None:
         """Finish what was accepted and close."""
 
@@ -94,6 +97,17 @@ class Database:
     def hold(self, why: str) -> None:
         """From now on nothing is written through this database: nothing is accepted, sent or signed; reading goes on."""
         self._held = why
+
+    @property
+    def held(self) -> str | None:
+        """Why nothing is written; null if all may be."""
+        return self._held
+
+    def guard(self, check: Callable[[Tx], None]) -> None:
+        """From now on `check` runs before the first write over each new connection to the server (PostgreSQL): another database may
+        have taken this one's place. What it raises is raised in place of the write.
+        """
+        self.engine.guard(check)
 
     def on_commit(self, topic: str, callback: Callable[[], None]) -> None:
         """Call back, in the event loop, after a commit that woke `topic` here or, on PostgreSQL, in any process."""

@@ -37,10 +37,15 @@ def _engine(url: URL, busy_s: float, statement_s: float | None, settings: dict[s
               "lock_timeout": str(int(busy_s * 1000))}
     return create_async_engine(url, pool_size=8, max_overflow=8, pool_timeout=busy_s, pool_use_lifo=True,
                                connect_args={"timeout": busy_s, "command_timeout": statement_s, "server_settings": common | settings})
+_GUARDED = "guarded"  # by which guard a connection was let through
 
 
 class _Again(Exception):
     pass
+
+
+def _trusting(tx: Tx) -> None:
+    """No guard."""
 
 
 @asynccontextmanager
@@ -89,6 +94,7 @@ class PostgreSQL:
         self._writing = _engine(url, busy_s, statement_s, WRITING)
         self._reading = _engine(url, busy_s, statement_s, {}).execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._listener: asyncpg.Connection[Any] | None = None
+        self._guard: Callable[[Tx], None] = _trusting
 
     async def read(self, fn: Callable[[Tx], Any]) -> Any:
         """Run over one snapshot, read-only; a connection that died while it was idle is replaced once."""
@@ -114,6 +120,9 @@ class PostgreSQL:
                 def run(sync: Any) -> Any:
                     nonlocal topics
                     tx = Tx(sync, self.sources, self.sources.clock())
+                    if sync.info.get(_GUARDED) is not self._guard:
+                        self._guard(tx)
+                        sync.info[_GUARDED] = self._guard
                     result = fn(tx)
                     tx.finish()
                     topics = tx.topics
@@ -133,6 +142,10 @@ class PostgreSQL:
         if topics:
             committed(topics)
         return result
+
+    def guard(self, check: Callable[[Tx], None]) -> None:
+        """Run this before the first write over each connection."""
+        self._guard = check
 
     async def listen(self, heard: Callable[[set[str]], None]) -> Awaitable[None]:
         """Hear the commits of every process; the returned awaitable ends when the connection is lost."""

@@ -82,6 +82,9 @@ class SQLite:
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
 
+    def guard(self, check: Callable[[Tx], None]) -> None:
+        """Nothing: an open file stays the same file, whatever takes its name."""
+
     async def read(self, fn: Callable[[Tx], Any]) -> Any:
         """Run in a reader thread, over one snapshot."""
         def run() -> Any:

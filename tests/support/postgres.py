@@ -269,6 +269,21 @@ class PrivatePostgres:
         self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return f"postgresql+asyncpg://{ROLE}@127.0.0.1:{self.port}/{name}"
 
+    def dump(self, url: str) -> Path:
+        """A backup of a database, by pg_dump; where it lies."""
+        made = self._home / f"{uuid.uuid4().hex}.dump"
+        self._run("pg_dump", "-h", "127.0.0.1", "-p", str(self.port), "-U", ROLE, "-Fc", "-f", str(made), url.rpartition("/")[2])
+        return made
+
+    def restore(self, url: str, backup: Path) -> None:
+        """Put the database of a backup in the place of the one at this URL, under whoever is connected."""
+        name, fresh = url.rpartition("/")[2], self.new_database().rpartition("/")[2]
+        self._run("pg_restore", "-h", "127.0.0.1", "-p", str(self.port), "-U", ROLE, "-d", fresh, "--exit-on-error", str(backup))
+        self.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        self.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")
+        self.execute(f'ALTER DATABASE "{name}" RENAME TO "{fresh}_before"')
+        self.execute(f'ALTER DATABASE "{fresh}" RENAME TO "{name}"')
+
     def remove_rows(self, url: str) -> None:
         """Cut whoever is connected to a database of ours, then delete every row but the schema's version, and start counters again."""
         self.execute(_REMOVE_ROWS, url.rpartition("/")[2])
