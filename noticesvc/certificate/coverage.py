@@ -16,7 +16,8 @@ _STATES: Mapping[str, Pair] = {"running": pair("进行中", "running"), "paused"
                                "cancelled": pair("已取消", "cancelled")}
 _ORDER = ("served", "in_progress", "queued", "unserved", "expired", "cancelled")
 _DELIVERIES = ("delivered", "sent", "pending", "unknown", "failed", "undeliverable", "expired", "cancelled")
-_UNITS = ((604_800, pair("周", "weeks")), (86_400, pair("天", "days")), (3600, pair("小时", "hours")), (60, pair("分钟", "minutes")))
+_UNITS = ((604_800, pair("周", "weeks")), (86_400, pair("天", "days")), (3600, pair("小时", "hours")), (60, pair("分钟", "minutes")),
+          (1, pair("秒", "seconds")))
 _MOST_TICKS = 7
 
 
@@ -83,7 +84,7 @@ def _chart(story: Story, lang: str) -> dict[str, Any] | None:
     ticks, shown_day = [], ""
     for at in range(0, len(columns), every):
         text = _time(bars["start"] + at * bars["width"]) or ""
-        ticks.append({"at": at, "time": "" if day_wide else text[11:16], "day": text[:10] if text[:10] != shown_day else ""})
+        ticks.append({"at": at, "time": "" if day_wide else text[11:16] if bars["width"] >= 60_000_000 else text[11:], "day": text[:10] if text[:10] != shown_day else ""})
         shown_day = text[:10]
     seconds = bars["width"] // 1_000_000
     size, unit = next((size, word) for size, word in _UNITS if seconds % size == 0)

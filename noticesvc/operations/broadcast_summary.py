@@ -16,9 +16,11 @@ from noticesvc.operations.world import World
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
-_MINUTE = 60_000_000
+_SECOND = 1_000_000
+_MINUTE = 60 * _SECOND
 _HOUR, _DAY = 60 * _MINUTE, 24 * 60 * _MINUTE
-WIDTHS: Final = (_MINUTE, 5 * _MINUTE, 15 * _MINUTE, _HOUR, 3 * _HOUR, 6 * _HOUR, _DAY, 7 * _DAY, 28 * _DAY, 364 * _DAY)
+WIDTHS: Final = (_SECOND, 5 * _SECOND, 15 * _SECOND, _MINUTE, 5 * _MINUTE, 15 * _MINUTE, _HOUR, 3 * _HOUR, 6 * _HOUR, _DAY, 7 * _DAY,
+                 28 * _DAY, 364 * _DAY)
 _MOST_BARS = 40
 _OFFSET = 8 * _HOUR  # days begin at midnight in Shanghai
 

@@ -162,8 +162,8 @@ async def test_the_summary_says_what_the_counts_say(here, tmp_path, needs):
     await answered(here, {"+8613800138000": arrived, "+8613800138001": arrived, "+8613800138002": dead})
     counts = (await here.http.get(f"/v1/broadcasts/{made}")).json()["counts"]
     assert (counts["served"], counts["unserved"]) == (2, 1)
-    for lang, words in (("zh", ["更新", "66.67%", "号码或邮箱不存在", "生效前至少 9 天独立送达", "每柱 1 分钟"]),
-                        ("en", ["更新", "66.67%", "no such number or mailbox", "at least 9 days before", "each bar: 1 minute"])):
+    for lang, words in (("zh", ["更新", "66.67%", "号码或邮箱不存在", "生效前至少 9 天独立送达", "每柱 1 秒"]),
+                        ("en", ["更新", "66.67%", "no such number or mailbox", "at least 9 days before", "each bar: 1 second"])):
         reply = await here.http.get(f"/v1/broadcasts/{made}/report.pdf", params={"lang": lang, "days": "9"})
         assert (reply.status_code, reply.headers["content-type"]) == (200, "application/pdf")
         file = tmp_path / f"{lang}.pdf"
