@@ -71,8 +71,12 @@ async def follow_up(call: Call) -> Response:
     broadcast_id, body = id_of(call.request, "broadcast_id"), call.body
     assert isinstance(body, PostFollowUp)  # noqa: S101 (the endpoint's model)
     made: dict[str, Any] = await call.write(broadcast_follow_up.draft, call.access, broadcast_id, body.channels, body.name)
-    after = await call.write(broadcast_follow_up.fill, broadcast_id, made["id"], None)
-    while after is not None:
-        after = await call.write(broadcast_follow_up.fill, broadcast_id, made["id"], after)
+    try:
+        after = await call.write(broadcast_follow_up.fill, broadcast_id, made["id"], None)
+        while after is not None:
+            after = await call.write(broadcast_follow_up.fill, broadcast_id, made["id"], after)
+    except BaseException:  # a draft to some of them must not be taken for one to all
+        await asyncio.shield(call.write(broadcasts.act, call.access, made["id"], "cancel"))
+        raise
     shown = await call.read(broadcasts.one, call.access, made["id"])
     return json_reply(shown | {"warnings": made["warnings"]}, 201, {"Location": f"/v1/broadcasts/{made['id']}"})

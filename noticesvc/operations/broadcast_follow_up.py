@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
 from noticesvc.domain.access import Access
 from noticesvc.errors import Conflict
@@ -18,7 +18,8 @@ from noticesvc.operations.world import World
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
-TOGETHER = 1000
+TOGETHER = 5000
+"""Notices that one call looks at, served or not: a transaction of a fraction of a second."""
 _NOT_SERVED = ("unserved", "expired")
 _LONGEST_NAME = 200
 
@@ -42,10 +43,13 @@ def draft(tx: Tx, world: World, access: Access, broadcast_id: str, channels: Seq
 def fill(tx: Tx, world: World, broadcast_id: str, draft_id: str, after: str | None) -> str | None:
     """Add the next recipients whom `broadcast_id` did not serve; answers behind which notice to go on, null: all are there."""
     n, r, b = t.notice.c, t.recipient.c, t.broadcast_recipient
-    query = select(n.id, n.subject_id, r.wrapped_key).join(t.recipient, r.subject_id == n.subject_id).where(
-        n.broadcast_id == broadcast_id, n.state.in_(_NOT_SERVED), r.wrapped_key.is_not(None), r.anonymised_at.is_(None),
-        r.account_state != "void")
-    found = tx.execute((query if after is None else query.where(n.id > after)).order_by(n.id).limit(TOGETHER)).all()
+    ahead = n.broadcast_id == broadcast_id if after is None else and_(n.broadcast_id == broadcast_id, n.id > after)
+    seen = tx.execute(select(n.id).where(ahead).order_by(n.id).limit(TOGETHER)).scalars().all()
+    if not seen:
+        return None
+    found = tx.execute(select(n.subject_id, r.wrapped_key).join(t.recipient, r.subject_id == n.subject_id).where(
+        ahead, n.id <= seen[-1], n.state.in_(_NOT_SERVED), r.wrapped_key.is_not(None), r.anonymised_at.is_(None),
+        r.account_state != "void")).all()
     into = broadcast_audience.for_upload(tx, draft_id)
     people = {one.subject_id: one for one in found}
     before = {one.subject_id: one for one in tx.execute(select(b).where(
@@ -60,4 +64,4 @@ def fill(tx: Tx, world: World, broadcast_id: str, draft_id: str, after: str | No
         rows.append({"broadcast_id": draft_id, "subject_id": subject_id, "sealed": sealed, "skipped": None})
     tx.insert(t.broadcast_recipient, rows)
     tx.update(t.broadcast, ("id",), [{"id": draft_id, "total": into.total + len(rows)}])
-    return found[-1].id if len(found) == TOGETHER else None
+    return seen[-1] if len(seen) == TOGETHER else None

@@ -10,7 +10,8 @@ from noticesvc.api.broadcast_report import cell
 from noticesvc.certificate import coverage
 from noticesvc.certificate.words import pair
 from noticesvc.domain.access import Access
-from noticesvc.operations import broadcast_report, broadcast_summary, in_site
+from noticesvc.errors import UnavailableError
+from noticesvc.operations import broadcast_follow_up, broadcast_report, broadcast_summary, in_site
 from noticesvc.operations.record import Answer, record
 from noticesvc.storage import tables as t
 from tests.support import broadcasts as made_by_hand
@@ -189,3 +190,28 @@ def test_every_span_of_time_makes_a_chart(minutes):
         assert coverage.make(story, lang).startswith(b"%PDF")
     assert [coverage._share(*one) for one in ((0, 9), (9, 9), (1, 1_000_000), (999_999, 1_000_000), (1, 3), (0, 0))] == [
         "0%", "100%", "0.01%", "99.99%", "33.33%", "—"]
+
+
+async def test_a_follow_up_is_filled_some_notices_at_a_time_or_cancelled(here, monkeypatch):
+    """Five of seven in calls of two; where one call fails, the draft that has only some of them is cancelled."""
+    monkeypatch.setattr(broadcast_follow_up, "TOGETHER", 2)
+    for number in range(7):
+        await recipient(here, f"u-{number}", phone=f"+861380013800{number}" if number < 2 else None, mailbox=None)
+    made = await running(here, *[f"u-{number}" for number in range(7)])
+    await made_by_hand.expanded(here.database, here.world)
+    here.clock.move(1)
+    await answered(here, {"+8613800138000": ("arrived", None), "+8613800138001": ("arrived", None)})
+    url = f"/v1/broadcasts/{made}/follow-up"
+    draft = (await here.http.post(url, json={"channels": ["in_site"]})).json()
+    assert draft["counts"]["total"] == 5
+    assert sum(row.broadcast_id == draft["id"] for row in await here.rows(t.broadcast_recipient)) == 5
+    fill = broadcast_follow_up.fill
+
+    def failing(tx, world, broadcast_id, draft_id, after):
+        if after is not None:
+            raise UnavailableError("not now")
+        return fill(tx, world, broadcast_id, draft_id, after)
+    monkeypatch.setattr(broadcast_follow_up, "fill", failing)
+    assert (await here.http.post(url, json={"channels": ["in_site"], "name": "half"})).status_code == 503
+    states = {one["name"]: one["state"] for one in (await here.http.get("/v1/broadcasts")).json()["items"]}
+    assert states == {"更新": "running", "更新 – follow-up": "draft", "half": "cancelled"}
