@@ -37,7 +37,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("POST", f"{_ONE}/recipients", broadcast_upload.upload, "Add recipients to a draft, streamed", _WRITE, reply=Uploaded,
              media_type=broadcast_upload.NDJSON, more_media_types=(broadcast_upload.CSV,), raw_body=True, errors=(404, 409, 415)),
     Endpoint("GET", f"{_ONE}/preview", preview, "What a recipient would get", _WRITE, query=PreviewQuery, reply=Preview, errors=(404,)),
-    Endpoint("GET", f"{_ONE}/warnings", warnings, "What to know before approval", _EITHER, reply=Warnings, errors=(404,)),
+    Endpoint("GET", f"{_ONE}/warnings", warnings, "What to know before approval", _EITHER, reply=Warnings, errors=(404, 422)),
     Endpoint("GET", f"{_ONE}/warnings/{{kind}}", warned_of, "The recipients behind a warning", _WRITE, query=PageQuery, reply=MemberPage,
              errors=(404,)),
     Endpoint("GET", f"{_ONE}/report.csv", broadcast_report.report_csv, "Who was served, and why not where not", _EITHER, query=ReportQuery,

@@ -15,8 +15,9 @@ from noticesvc.api.recipient_wire import Imported, ImportLine, replacement
 from noticesvc.errors import InputError, MalformedInput
 from noticesvc.operations import recipient_import
 from noticesvc.operations.recipient_import import Line
+from noticesvc.upload.lines import Lines
+from noticesvc.upload.row import LONGEST
 
-LONGEST_LINE = 1 << 20
 MOST_REJECTED = 1000
 
 
@@ -60,7 +61,7 @@ async def _record(call: Call, waiting: list[Line], tally: _Tally) -> list[Line]:
 
 def _judge(number: int, data: bytes | None, tally: _Tally) -> Line | None:
     if data is None:
-        tally.reject(number, f"The line is longer than {LONGEST_LINE} bytes.")
+        tally.reject(number, f"The line is longer than {LONGEST} bytes.")
         return None
     if not data.strip():
         return None
@@ -76,24 +77,12 @@ def _judge(number: int, data: bytes | None, tally: _Tally) -> Line | None:
 
 async def lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes | None]]:
     """Numbered lines of a stream, from 1; null for one over the limit, of which no more than the limit is ever held."""
-    number, held, too_long = 1, bytearray(), False
+    cut = Lines(lone_cr=False)
     async for chunk in chunks:
-        start = 0
-        while True:
-            end = chunk.find(b"\n", start)
-            piece = chunk[start:end if end >= 0 else None]
-            too_long = too_long or len(held) + len(piece) > LONGEST_LINE
-            if too_long:
-                held.clear()
-            else:
-                held += piece
-            if end < 0:
-                break
-            yield number, None if too_long else bytes(held)
-            number, start, too_long = number + 1, end + 1, False
-            held.clear()
-    if held or too_long:
-        yield number, None if too_long else bytes(held)
+        for line in cut.feed(chunk):
+            yield line.number, line.data
+    for line in cut.finish():
+        yield line.number, line.data
 
 
 IMPORT = Endpoint("POST", "/v1/recipients/import", import_contacts, "Contacts of many recipients, streamed", ("contacts:write",),

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from noticesvc.api import recipient_import
+from noticesvc.upload.row import LONGEST
 
 
 async def _found(chunks):
@@ -33,7 +34,7 @@ async def test_lines_do_not_depend_on_how_the_stream_is_cut(written, ended, cuts
 
 async def test_a_line_over_the_limit_is_named_and_the_next_one_is_read():
     """One byte more than the limit is too long, in one piece or in many; the limit itself is not."""
-    limit = recipient_import.LONGEST_LINE
+    limit = LONGEST
     over, exact = b"x" * (limit + 1), b"y" * limit
     pieces = [over[:limit // 2], over[limit // 2:] + b"\n", exact + b"\n" + b"z"]
     assert await _found(pieces) == [(1, None), (2, exact), (3, b"z")]
