@@ -28,7 +28,7 @@ _ALSO = ("alembic.command", "asyncpg", "rich.console", "rich.table", "httpx", "s
 
 
 def run(*args: str, env: Mapping[str, str], cwd: Path | str = "/", stdin: str | None = None,
-        timeout_s: float = 60) -> "subprocess.CompletedProcess[str]":
+        timeout_s: float | None = 60) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end, with exactly this environment. Raises TimeoutError after killing it. Threads wait for each other."""
     with _ONE_AT_A_TIME, tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         given.write((stdin or "").encode())
