@@ -48,10 +48,10 @@ class _NotStored(Exception):
 
 
 class ImapIntake:
-    """One mailbox, polled in a thread of its own."""
+    """One mailbox, polled in a thread of its own. `works` is called in the loop once it is open."""
 
-    def __init__(self, settings: ImapSettings, take_in: Callable[[bytes], Awaitable[None]]) -> None:
-        self._settings, self._take_in = settings, take_in
+    def __init__(self, settings: ImapSettings, take_in: Callable[[bytes], Awaitable[None]], works: Callable[[], object]) -> None:
+        self._settings, self._take_in, self._works = settings, take_in, works
         self._stop = threading.Event()
 
     async def run(self) -> None:
@@ -85,6 +85,7 @@ class ImapIntake:
             kind, _ = client.select(self._settings.folder)
             if kind != "OK":
                 raise ImapFault("There is no such folder; correct dsn_imap.folder.")
+            loop.call_soon_threadsafe(self._works)
             while not self._stop.is_set():
                 if not self._fetch(client, loop):
                     self._stop.wait(self._settings.poll_s)

@@ -71,15 +71,16 @@ class MailIntake:
         async def take_in(raw: bytes) -> None:
             await context.receive(raw, MEDIA_TYPE)
 
-        ways: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        ways: list[tuple[str, Callable[[], Awaitable[None]], bool]] = []  # the last: whether it says itself when it works
         if settings.dsn_maildir:
-            ways.append((f"providers.{name}.dsn_maildir", Maildir(settings.dsn_maildir, take_in).run))
+            ways.append((f"providers.{name}.dsn_maildir", Maildir(settings.dsn_maildir, take_in).run, False))
         if settings.dsn_listener.host:
             self.listener = Listener(settings.dsn_listener, take_in)
-            ways.append((f"providers.{name}.dsn_listener", self.listener.run))
+            ways.append((f"providers.{name}.dsn_listener", self.listener.run, False))
         if settings.dsn_imap.host:
-            ways.append((f"providers.{name}.dsn_imap", ImapIntake(settings.dsn_imap, take_in).run))
-        self._tasks = [asyncio.create_task(self._keep(setting, run), name=setting) for setting, run in ways]
+            setting = f"providers.{name}.dsn_imap"  # a fault stands until the mailbox is open: connecting may take long
+            ways.append((setting, ImapIntake(settings.dsn_imap, take_in, lambda: self._faults.pop(setting, None)).run, True))
+        self._tasks = [asyncio.create_task(self._keep(setting, run, tells=tells), name=setting) for setting, run, tells in ways]
 
     async def close(self) -> None:
         """End; what is in hand is left for the next one. Safe to call twice."""
@@ -96,12 +97,13 @@ class MailIntake:
         """Return the receipts with who vouches for them; see `mail_trust`."""
         return await vouched(raw, receipts, self._trust, self.lookup)
 
-    async def _keep(self, setting: str, run: Callable[[], Awaitable[None]]) -> None:
+    async def _keep(self, setting: str, run: Callable[[], Awaitable[None]], *, tells: bool) -> None:
         wait_s, longest_s = _AGAIN_S
         while True:
             began = time.monotonic()
             try:
-                self._faults.pop(setting, None)
+                if not tells:
+                    self._faults.pop(setting, None)
                 await run()
             except ImapFault as fault:
                 self._faults[setting] = str(fault)

@@ -15,6 +15,7 @@ from providers.shared.mail_listener import Listener, ListenerSettings
 from providers.shared.maildir import CLAIMED, Maildir
 from tests.fakes.provider_peers import Context
 from tests.support.dovecot import PASSWORD, USER, running_dovecot
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 MAILS = [b"Subject: %d\r\n\r\nbody\r\n" % n for n in range(5)]
@@ -196,7 +197,7 @@ async def dovecot(needs):
 
 def imap(dovecot, store, **settings):
     chosen = dict(host="127.0.0.1", port=dovecot.port, tls="none", username=USER, password=PASSWORD, poll_s=0.1) | settings
-    return ImapIntake(ImapSettings(**chosen), store.take_in)
+    return ImapIntake(ImapSettings(**chosen), store.take_in, lambda: None)
 
 
 @pytest.mark.real_peer
@@ -250,3 +251,35 @@ async def test_a_way_in_that_fails_is_named_and_tried_again(box):
     await intake.close()
     await intake.close()
     assert sorted(context.received) == [(raw, "message/rfc822") for raw in MAILS]
+
+
+async def test_a_mailbox_that_fails_stays_named_until_it_is_open():
+    """While the next try waits for a server that says nothing, the fault stands: connecting may take half a minute."""
+    port, silent, held = free_port(), [], asyncio.Event()
+
+    def says_nothing(_reader, writer):
+        silent.append(writer)
+        held.set()
+    intake = MailIntake(IntakeSettings(dsn_imap=ImapSettings(host="127.0.0.1", port=port, tls="none")))
+    intake.open("mail", Context())
+    await until(lambda: asyncio.sleep(0, dict(intake.faults())), lambda found: list(found) == ["providers.mail.dsn_imap"])
+    server = await asyncio.start_server(says_nothing, "127.0.0.1", port)
+    await held.wait()
+    assert list(intake.faults()) == ["providers.mail.dsn_imap"]
+    await intake.close()
+    server.close()
+    for writer in silent:
+        writer.close()
+        await writer.wait_closed()
+    await server.wait_closed()
+
+
+@pytest.mark.real_peer
+async def test_a_mailbox_that_opens_is_no_fault_any_more(dovecot):
+    """What was wrong is forgotten as soon as the folder is open."""
+    intake = MailIntake(IntakeSettings(dsn_imap=ImapSettings(
+        host="127.0.0.1", port=dovecot.port, tls="none", username=USER, password=PASSWORD, poll_s=0.1)))
+    intake._faults["providers.mail.dsn_imap"] = "The connection broke off; it is made again."
+    intake.open("mail", Context())
+    await until(lambda: asyncio.sleep(0, dict(intake.faults())), lambda found: found == {})
+    await intake.close()
