@@ -107,9 +107,10 @@ class Events(_Section):
 
 
 class Telemetry(_Section):
-    """Where spans go, as OTLP over HTTP; an empty address sends none."""
+    """Where spans go, as OTLP over HTTP; an empty address sends none. And where a process without an API tells its metrics."""
 
     otlp_url: str = Field("", pattern=r"^(https?://\S+)?$")
+    worker_metrics_port: int = Field(0, ge=0, le=65535)
 
 
 class Inbound(_Section):

@@ -1,12 +1,14 @@
-"""What the service counts for Prometheus, in a registry of its own; `/metrics` writes it out.
+"""What the service counts for Prometheus, in a registry of its own; `/metrics` writes it out, of the API or of a server without one.
 
 Any room may count here. Labels hold words from closed lists (route templates, channels, outcomes), never an id, an
 address or anything that a caller sent.
 """
 
+from threading import Thread
 from typing import Final
+from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, start_http_server
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 REGISTRY: Final = CollectorRegistry()
@@ -45,9 +47,18 @@ LEDGER_LAG: Final = Gauge("noticesvc_ledger_waiting_seconds", "Since when the ol
 CHECKPOINT_AGE: Final = Gauge("noticesvc_ledger_checkpoint_age_seconds", "Since when the newest checkpoint is signed.", registry=REGISTRY)
 CHECKPOINT_SIZE: Final = Gauge(
     "noticesvc_ledger_checkpoint_size", "Entries under the last checkpoint that this process signed.", registry=REGISTRY)
+ANCHOR_OWES: Final = Gauge("noticesvc_anchor_owing_seconds", "Since when an outside anchor owes an answer, 0 if it owes none; told by the "
+                           "process whose sequencer is in office, 0 in the others.", ("anchor",), registry=REGISTRY)
+ANCHORED: Final = Counter("noticesvc_anchor_answers_total", "Times that an outside anchor was asked, by whether it failed.",
+                          ("anchor", "result"), registry=REGISTRY)
 UP_SINCE: Final = Gauge("noticesvc_started_timestamp_seconds", "When this process became ready.", registry=REGISTRY)
 
 
 def exposition() -> tuple[bytes, str]:
     """All metrics as text, and its media type."""
     return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+
+
+def serve(host: str, port: int) -> tuple[WSGIServer, Thread]:
+    """Answer Prometheus at this place, in a thread, until the server is shut down."""
+    return start_http_server(port, host, REGISTRY)

@@ -60,6 +60,8 @@ async def _serve(settings: Settings, role: Role, announce: Callable[[str], None]
         if settings.telemetry.otlp_url:
             stack.callback(tracing.export(settings.telemetry.otlp_url, "noticesvc"))
         _one_process(installation, role, stack)
+        if role == "worker" and settings.telemetry.worker_metrics_port:
+            stack.callback(_tell_metrics(settings))
         held = await restored.hold_if_behind(installation)
         # 2. From here on a signal is a wish to stop in order.
         schema = SchemaWatch(installation.database, stopping.set)
@@ -195,6 +197,21 @@ def _bind(settings: Settings) -> socket.socket:
         reason = os.strerror(error.errno or 0)
         raise ConfigurationError(f"server.host and server.port cannot be listened on ({reason}); correct them.") from None
     return made
+
+
+def _tell_metrics(settings: Settings) -> Callable[[], None]:
+    """Answer Prometheus where there is no API that would; answers how to stop. ConfigurationError if the port cannot be listened on."""
+    try:
+        server, thread = metrics.serve(settings.server.host, settings.telemetry.worker_metrics_port)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise ConfigurationError(f"telemetry.worker_metrics_port cannot be listened on ({reason}); correct it.") from None
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    return stop
 
 
 def _url(listening: socket.socket) -> str:

@@ -10,6 +10,7 @@ import random
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,6 +19,7 @@ import structlog
 from cryptography import x509
 from httpx_aiohttp import AiohttpTransport
 
+from noticesvc import metrics
 from noticesvc.domain import instant
 from noticesvc.errors import LedgerError, NoticesvcError, VerificationError
 from noticesvc.ledger.key import Verifier
@@ -50,6 +52,10 @@ class Party:
     says: str = ""
     tries: int = 0
 
+    def owes_s(self, now: float) -> float:
+        """Since when it owes an answer, in seconds at a monotonic time; 0 if it owes none."""
+        return 0.0 if self.owes_since is None else max(0.0, now - self.owes_since)
+
 
 class Anchors:
     """The tasks of one process. `leads` tells whether its sequencer is in office."""
@@ -76,6 +82,9 @@ class Anchors:
     async def start(self) -> None:
         """Begin; nobody is waited for."""
         self._client = httpx.AsyncClient(transport=AiohttpTransport(), timeout=self._timeout_s, follow_redirects=False, trust_env=False)
+        now = asyncio.get_running_loop().time
+        for party in self._parties:
+            metrics.ANCHOR_OWES.labels(party.name).set_function(partial(_owes_s, party, now))
         self._tasks = [asyncio.create_task(self._run(party), name=party.name) for party in self._parties]
 
     async def stop(self, grace_s: float = 0.0) -> None:
@@ -89,8 +98,8 @@ class Anchors:
     def faults(self) -> dict[str, str]:
         """Who is late, and why."""
         now = asyncio.get_running_loop().time()
-        return {party.name: f"It has vouched for no newer checkpoint for {now - party.owes_since:.0f} s: {party.says or 'no answer yet.'}"
-                for party in self._parties if party.owes_since is not None and now - party.owes_since > party.late_after_s}
+        return {party.name: f"It has vouched for no newer checkpoint for {party.owes_s(now):.0f} s: {party.says or 'no answer yet.'}"
+                for party in self._parties if party.owes_since is not None and party.owes_s(now) > party.late_after_s}
 
     async def _run(self, party: Party) -> None:
         while True:
@@ -100,6 +109,7 @@ class Anchors:
                     async with asyncio.timeout(self._timeout_s):
                         await party.ask(party)
                     party.tries, party.says = 0, ""
+                    metrics.ANCHORED.labels(party.name, "ok").inc()
                 except (NoticesvcError, httpx.HTTPError, OSError, TimeoutError) as error:
                     wait_s = self._failed(party, error)
                 except Exception as error:  # whatever an outside party makes us trip over must not end its task
@@ -109,6 +119,7 @@ class Anchors:
 
     def _failed(self, party: Party, error: Exception) -> float:
         party.tries += 1
+        metrics.ANCHORED.labels(party.name, "failed").inc()
         party.says = str(error) if isinstance(error, NoticesvcError) else f"it cannot be reached ({type(error).__name__})."
         if party.owes_since is None:
             party.owes_since = asyncio.get_running_loop().time()
@@ -206,6 +217,10 @@ class Anchors:
                 if len(found) > MOST_BYTES:
                     raise Unanswered("its answer is too long.")
             return answer.status_code, answer.headers.get("content-type", ""), bytes(found)
+
+
+def _owes_s(party: Party, now: Callable[[], float]) -> float:
+    return party.owes_s(now())
 
 
 def _request(wanted: anchoring.Cosignable) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import urllib.request
 
 import pytest
 
@@ -31,6 +32,7 @@ class Cluster:
         """Start the process of a host, and wait until it is ready."""
         host, role = self.hosts[number], _ROLES[number]
         variables = self._variables | {"NOTICESVC_SERVER__HOST": host.address, "NOTICESVC_SERVER__PORT": "8000",
+                                       "NOTICESVC_TELEMETRY__WORKER_METRICS_PORT": "9000",
                                        "NOTICESVC_WORKER__JOURNAL_DIR": f"journal-{number}"}
         process = await self.service.launch(only=role, environment=variables, within=host.within)
         await self.service.ready(process)
@@ -93,7 +95,15 @@ async def test_each_is_restarted_in_turn_and_no_caller_is_refused(durable_postgr
         for notice_id in caller.accepted:
             assert [o for o in outcomes(await served(shown, notice_id)) if o != "not_sent"] == ["arrived"]
         assert len(mail.contents) == len(set(message_ids(mail))) == len(set(caller.accepted)) == len(caller.accepted)
+        told = [await asyncio.to_thread(_metrics, host.address) for host in made.hosts[2:]]  # workers have no API
+        assert all("noticesvc_queue_oldest_seconds" in text and "noticesvc_leases_lost_total" in text for text in told)
+        assert any('noticesvc_attempts_total{channel="email",outcome="arrived",provider="mail"}' in text for text in told)
         await audited(made)
+
+
+def _metrics(address):
+    with urllib.request.urlopen(f"http://{address}:9000/metrics", timeout=PATIENCE_S) as answer:
+        return answer.read().decode()
 
 
 async def _size(found):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
+from noticesvc import metrics
 from noticesvc.dispatch.anchors import Anchors
 from noticesvc.ledger import key, note
 from noticesvc.operations import audit, proving
@@ -168,6 +169,9 @@ async def test_a_service_that_lies_or_is_silent_never_gets_into_a_bundle(desk, a
         served = await desk.deliver_in_site()
         await waiting.until(told, rightly)
         assert served == 1
+        measured = {(name, metrics.REGISTRY.get_sample_value("noticesvc_anchor_answers_total", {"anchor": name, "result": "ok"}))
+                    for name in words if (metrics.REGISTRY.get_sample_value("noticesvc_anchor_owing_seconds", {"anchor": name}) or 0) > 0}
+        assert measured == {(name, None) for name in words}  # each owes an answer, and none ever gave one
     assert await desk.house.rows(t.ledger_timestamp) == []
     bundle = await desk.proof(notice_id)
     assert bundle["timestamps"] == []
