@@ -1,5 +1,7 @@
 """`make bench`: every row of the table in one run, against smtp-sink, a local gateway and a PostgreSQL of its own with fsync on.
 
+What waits for a quiet machine and a quarter of an hour more: `python -m bench.run --sizes 10000,100000,1000000`.
+
 Nothing is timed by a test and nothing here passes or fails: the figures go to bench/RESULTS.md, goals beside them. Runs of the
 rows alternate, so that a busy moment of the machine meets them all. The run's name is its seed; `--resume NAME` goes on, with the
 same options, with one that was interrupted. Figures of one run may be compared with each other, those of two may not.
@@ -118,7 +120,7 @@ def _grown(run: Run, folder: Path, sizes: list[int], count: int, turns: int) -> 
         grown = growth.Growth(folder, server, count, lambda text: print(text, flush=True))
         grown.grow(sizes)
         for turn in range(turns):
-            for size in sizes:
+            for size in sizes if turn % 2 == 0 else sizes[::-1]:  # so that a load that grows does not look like the sizes' doing
                 run.once(f"growth {size}", turn, lambda size=size, turn=turn: grown.measure(size, turn))
         run.once("growth, audit", 0, lambda: grown.audit(max(sizes)))
 
