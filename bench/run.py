@@ -55,6 +55,7 @@ class Run:
         self.options: list[str] = kept["options"]
         self.figures: dict[str, list[rows.Figures]] = kept["figures"]
         self._took_before, self._began = float(kept["took_s"]), time.monotonic()
+        self._keep()
 
     @property
     def took_s(self) -> float:
@@ -66,10 +67,13 @@ class Run:
         if len(self.figures.setdefault(name, [])) > turn:
             return
         self.figures[name].append(measure())
+        self._keep()
+        print(f"{turn + 1}: {name}: " + ", ".join(f"{k} {v:,.2f}" for k, v in self.figures[name][-1].items()), flush=True)
+
+    def _keep(self) -> None:
         fresh = self.path.with_suffix(".new")
         fresh.write_text(json.dumps({"options": self.options, "took_s": self.took_s, "figures": self.figures}))
         fresh.replace(self.path)
-        print(f"{turn + 1}: {name}: " + ", ".join(f"{k} {v:,.2f}" for k, v in self.figures[name][-1].items()), flush=True)
 
 
 def main() -> int:

@@ -52,7 +52,8 @@ def test_a_section_is_replaced_and_the_others_stay(tmp_path):
 def test_an_interrupted_run_goes_on_with_its_options_and_measures_only_what_is_missing(tmp_path, monkeypatch):
     """What was measured is kept after each measurement; the same name takes up the options and the figures."""
     monkeypatch.setattr(bench_run, "HERE", tmp_path)
-    run = bench_run.Run("r", ["--count", "7"])
+    assert bench_run.Run("r", ["--count", "7"]).figures == {}
+    run = bench_run.Run("r", [])  # interrupted before anything was measured
     run.once("a", 0, lambda: {"rate": 1.0})
 
     def interrupted():
