@@ -49,6 +49,7 @@ test: check
 soak: .venv/stamp-all
 	$(BIN)/python -m bench.soak
 	$(BIN)/python -m bench.receipts
+	$(BIN)/python -m bench.broadcast
 
 bench: .venv/stamp-bench
 	$(BIN)/python -m bench.run

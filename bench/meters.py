@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -25,6 +26,11 @@ def cpu_s(pid: int) -> float:
                 t = one.cpu_times()
                 total += t.user + t.system + t.children_user + t.children_system
     return total
+
+
+def millis(text: str) -> float:
+    """An RFC 3339 time as milliseconds since 1970."""
+    return datetime.fromisoformat(text).timestamp() * 1e3
 
 
 def rss_mib(pid: int) -> float:

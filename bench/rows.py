@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -181,8 +180,4 @@ def _single(service: Service, number: int) -> str:
 
 def _waited(service: Service, notice_id: str) -> float:
     found = service.client.get(f"/v1/notices/{notice_id}").json()
-    return (_micros(found["deliveries"][0]["attempts"][0]["started_at"]) - _micros(found["accepted_at"])) / 1e3
-
-
-def _micros(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp() * 1e6
+    return meters.millis(found["deliveries"][0]["attempts"][0]["started_at"]) - meters.millis(found["accepted_at"])

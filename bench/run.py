@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import growth, report, rows
+from bench.broadcast import row
 from tests.support import postgres
 
 HERE = Path(__file__).parent
@@ -39,6 +40,7 @@ def parts(count: int, bulk: int, database: Callable[[], str], *, with_peer: bool
         "enqueue": lambda: rows.enqueue(database(), count),
         "import": lambda: rows.recipients_import(database(), 4 * count),
         "urgent": lambda: rows.urgent(database(), bulk),
+        "broadcast": lambda: row.expansion(database(), database(), bulk),
     }
     if with_peer:
         made = {"peer": lambda: rows.peer(database(), count)} | made
@@ -105,7 +107,7 @@ def main() -> int:
 def _options() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--count", type=int, default=5000, help="notices a measurement")
-    options.add_argument("--bulk", type=int, default=100_000, help="bulk notices while urgent ones are sent")
+    options.add_argument("--bulk", type=int, default=100_000, help="bulk notices while urgent ones are sent, and recipients of a broadcast")
     options.add_argument("--runs", type=int, default=3, help="runs of each; the median is quoted")
     options.add_argument("--sizes", default="10000,100000", help="stored notices at which cost is measured; empty: not at all")
     options.add_argument("--grown", type=Path, help="keep the databases of these sizes in this folder, or use those that lie there")

@@ -56,17 +56,27 @@ class Service:
 
     def start(self, only: str | None = None) -> subprocess.Popen[bytes]:
         """A process of it that has said `ready`."""
+        process, log = self.launch(only)
+        self.ready(process, log)
+        return process
+
+    def launch(self, only: str | None = None) -> tuple[subprocess.Popen[bytes], Path]:
+        """A process of it that was just started, and its log."""
         log = self.folder / f"serve-{only or 'all'}-{time.monotonic_ns()}.log"
         with log.open("wb") as file:
             process = subprocess.Popen([*NOTICESVC, "serve", "--config", str(self.folder / "config.toml"), "--log-level", "warning",
                                         *(["--only", only] if only else [])], env=self.env, stdout=file, stderr=subprocess.STDOUT)
+        return process, log
+
+    @staticmethod
+    def ready(process: subprocess.Popen[bytes], log: Path) -> None:
+        """Wait until a process has said `ready`."""
         ends = time.monotonic() + 60
         while not READY.search(log.read_text()):
             if process.poll() is not None or time.monotonic() > ends:
                 kill(process)
                 raise SystemExit(f"the service did not start:\n{log.read_text()[-2000:]}")
             time.sleep(0.02)
-        return process
 
     @contextlib.contextmanager
     def run(self, only: str | None = None) -> Iterator[subprocess.Popen[bytes]]:

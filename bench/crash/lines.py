@@ -23,9 +23,16 @@ class Lines:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """All whole lines of a file, the oldest first; none if there is no file."""
+    return read_after(path, 0)
+
+
+def read_after(path: Path, start: int) -> list[dict[str, Any]]:
+    """The whole lines that came after a file had this `size`."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
+    with path.open("rb") as file:
+        file.seek(start)
+        return [json.loads(line) for line in file.read().split(b"\n")[:-1]]
 
 
 def size(path: Path) -> int:

@@ -24,14 +24,19 @@ class Sinks:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, smtp_port: int = 0, sms_port: int = 0, slowest_s: float = 0.03) -> AsyncIterator[Sinks]:
-    """Both sinks, logging to `folder` (after what earlier ones logged there); given ports are taken again."""
+async def running(folder: Path, *, smtp_port: int = 0, sms_port: int = 0, slowest_s: float = 0.03,
+                  bounces: Path | None = None) -> AsyncIterator[Sinks]:
+    """Both sinks, logging to `folder` (after what earlier ones logged there); given ports are taken again.
+
+    `bounces` is the Maildir in which mail that comes back is put.
+    """
     started: list[asyncio.subprocess.Process] = []
     try:
         ports = []
         for module, port, log in (("smtp_sink", smtp_port, MAIL_LOG), ("sms_sink", sms_port, SMS_LOG)):
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", f"bench.crash.{module}", "--port", str(port), "--log", str(folder / log), "--slowest", str(slowest_s),
+                *(["--bounces", str(bounces)] if bounces is not None and module == "smtp_sink" else []),
                 cwd=ROOT, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE)
             started.append(process)
             assert process.stdout is not None

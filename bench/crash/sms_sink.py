@@ -13,6 +13,7 @@ notice.channel.attempt. The last two digits of the number say how it behaves at 
 | 94     | 202, and every report comes twice                  | taken             |
 | 95     | 202, and the report comes before the answer        | taken             |
 | 96     | 500 and garbage                                    | taken, unanswered |
+| 97     | 202, and a report that it is undeliverable         | taken, then lost  |
 | other  | 202, and a report within a second                  | taken             |
 """
 
@@ -32,6 +33,7 @@ from bench.crash.lines import Lines, read
 from tests.fakes.sms_gateway import Request
 
 _UNANSWERED = {"92", "93", "96"}
+_ALWAYS = {"91", "97"}  # at every attempt
 _EARLY_S = 3.0
 _AGAIN_S = 0.25
 
@@ -51,7 +53,7 @@ class Gateway:
         whole = Request(request.method, request.path, headers, await request.read())
         reference = parse_qs(urlsplit(headers.get("x-kannel-dlr-url", "")).query).get("reference", [""])[0]
         to = headers.get("x-kannel-to", "")
-        digits = to[-2:] if to[-2:] == "91" or reference.endswith(".1") else ""
+        digits = to[-2:] if to[-2:] in _ALWAYS or reference.endswith(".1") else ""
         if digits in ("90", "91"):
             self._log.write(event="refused", reference=reference, to=to, for_good=digits == "91")
             return web.Response(status=503 if digits == "90" else 403,
@@ -79,7 +81,8 @@ class Gateway:
         done = {line["reference"] for line in before if line["event"] == "reported"}
         for line in before:
             if line["event"] == "taken" and line["reference"] not in done:
-                self._report_later(Request("POST", "", {"x-kannel-dlr-url": line["report_to"]}, b""), line["reference"])
+                headers = {"x-kannel-dlr-url": line["report_to"], "x-kannel-to": line["to"]}
+                self._report_later(Request("POST", "", headers, b""), line["reference"])
 
     def _report_later(self, submission: Request, reference: str) -> None:
         task = asyncio.create_task(self._report(submission, reference, self._random.random()))
@@ -87,9 +90,10 @@ class Gateway:
         task.add_done_callback(self._reports.discard)
 
     async def _report(self, submission: Request, reference: str, after_s: float) -> None:
-        """Report that it arrived; repeated until the service answers anything but 5xx."""
+        """Report that it arrived, or that it never will; repeated until the service answers anything but 5xx."""
         await asyncio.sleep(after_s)
-        url = submission.report_url(1, "stat:DELIVRD err:000", int(time.time()))
+        lost = submission.headers.get("x-kannel-to", "").endswith("97")
+        url = submission.report_url(*((2, "stat:UNDELIV err:001") if lost else (1, "stat:DELIVRD err:000")), int(time.time()))
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10))
         while True:
@@ -102,7 +106,7 @@ class Gateway:
                 except (aiohttp.ClientError, TimeoutError, OSError):
                     status = 0
             if 200 <= status < 500:
-                self._log.write(event="reported", reference=reference, status=status)
+                self._log.write(event="reported", reference=reference, status=status, lost=lost)
                 return
             await asyncio.sleep(_AGAIN_S)
 

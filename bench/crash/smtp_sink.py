@@ -12,15 +12,19 @@ DSN (RFC 3461), whose ENVID is our reference, notice.channel.attempt. The recipi
 | .hang              | nothing, until the service closes the connection                          | taken, unanswered  |
 | .junk              | a line that is no SMTP reply, then the connection is closed               | taken, unanswered  |
 | .never             | 550 5.7.1 to RCPT, at every attempt                                       | not taken          |
+| .gone              | 550 5.1.1 to RCPT, at every attempt                                       | not taken          |
+| .bounce            | 250, and a report of failure in the Maildir of `--bounces`, every attempt | taken, then failed |
 """
 
 import argparse
 import asyncio
 import random
 import re
+import time
 from pathlib import Path
 
 from bench.crash.lines import Lines
+from tests.support.bounces import report
 
 _GREETING = b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250-ENHANCEDSTATUSCODES\r\n250 DSN\r\n"
 _ENVID = re.compile(rb"ENVID=(\S+)")
@@ -32,8 +36,8 @@ _UNANSWERED = {"drop", "hang", "junk"}
 class Sink:
     """The conversations of all connections; `slowest_s` bounds how long a final dot waits for its answer."""
 
-    def __init__(self, log: Lines, slowest_s: float) -> None:
-        self._log, self._slowest_s, self._random = log, slowest_s, random.Random()
+    def __init__(self, log: Lines, slowest_s: float, bounces: Path | None = None) -> None:
+        self._log, self._slowest_s, self._random, self._bounces = log, slowest_s, random.Random(), bounces
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, to its end."""
@@ -74,9 +78,9 @@ class Sink:
     def _recipient(self, to: str, reference: str, writer: asyncio.StreamWriter) -> str:
         """Answer RCPT; the address if it is taken, else nothing."""
         behaviour = _behaviour(to, reference)
-        if behaviour == "never":
+        if behaviour in ("never", "gone"):
             self._log.write(event="refused", reference=reference, to=to, for_good=True)
-            writer.write(b"550 5.7.1 Policy\r\n")
+            writer.write(b"550 5.7.1 Policy\r\n" if behaviour == "never" else b"550 5.1.1 No such user\r\n")
             return ""
         if behaviour == "later":
             self._log.write(event="refused", reference=reference, to=to, for_good=False)
@@ -94,6 +98,8 @@ class Sink:
             return True
         self._log.write(event="taken", reference=reference, to=to, message_id=_found(_MESSAGE_ID, content[:4096]),
                         answered=behaviour not in _UNANSWERED)
+        if behaviour == "bounce" and self._bounces is not None:
+            self._bounce(reference, to)
         if behaviour == "hang":
             return False
         if behaviour == "drop":
@@ -107,6 +113,18 @@ class Sink:
         return True
 
 
+    def _bounce(self, reference: str, to: str) -> None:
+        """Write a report of failure as a relay of the sender's own does."""
+        assert self._bounces is not None
+        name = f"{time.time_ns()}.{self._random.getrandbits(32):x}"
+        mail = report(to="notices@example.com", recipient=to, envelope_id=reference)
+        for folder in ("tmp", "new", "cur"):
+            (self._bounces / folder).mkdir(parents=True, exist_ok=True)
+        (self._bounces / "tmp" / name).write_bytes(mail)
+        (self._bounces / "tmp" / name).replace(self._bounces / "new" / name)
+        self._log.write(event="bounced", reference=reference, to=to)
+
+
 def _found(pattern: re.Pattern[bytes], text: bytes) -> str:
     match = pattern.search(text)
     return match[1].decode("utf-8", "replace") if match else ""
@@ -114,7 +132,7 @@ def _found(pattern: re.Pattern[bytes], text: bytes) -> str:
 
 def _behaviour(to: str, reference: str) -> str:
     behaviour = to.partition("@")[0].rpartition(".")[2]
-    return behaviour if behaviour == "never" or reference.endswith(".1") else "ok"
+    return behaviour if behaviour in ("never", "gone", "bounce") or reference.endswith(".1") else "ok"
 
 
 async def _serve(port: int, sink: Sink) -> None:
@@ -129,8 +147,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--slowest", type=float, default=0.03)
+    parser.add_argument("--bounces", type=Path, default=None)
     asked = parser.parse_args()
-    asyncio.run(_serve(asked.port, Sink(Lines(asked.log), asked.slowest)))
+    asyncio.run(_serve(asked.port, Sink(Lines(asked.log), asked.slowest, asked.bounces)))
 
 
 if __name__ == "__main__":

@@ -6,18 +6,15 @@ to it (`cli.remote`), with the checks and the words that its API has.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from noticesvc.cli.broadcast_report import follow_up, report
 from noticesvc.cli.broadcast_watch import watch
 from noticesvc.cli.notice_body import body, notice_options
-from noticesvc.cli.remote import ask, connect, remote_options
+from noticesvc.cli.remote import Unanswered, ask, connect, remote_options
 from noticesvc.cli.running import EVERYTHING, console, json_option, show
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 F = TypeVar("F", bound=Callable[..., Any])
 COLUMNS = {"id": "broadcast", "name": "name", "state": "state", "created_at": "created at", "total": "total", "served": "served",
@@ -87,8 +84,12 @@ def upload(as_json: bool, broadcast: str, file: Path, form: str | None, encoding
     media_type = _TYPES[form or ("ndjson" if file.suffix in {".ndjson", ".jsonl"} else "csv")]
     headers = {"Content-Type": f"{media_type}; charset={encoding}" if encoding else media_type, "Content-Length": str(file.stat().st_size)}
     with connect(config_file, url, key_file) as http:
-        answer = ask(http, "POST", f"/v1/broadcasts/{broadcast}/recipients", headers=headers, timeout=None,
-                     content=_sent(file, silent=as_json)).json()
+        ask(http, "GET", f"/v1/broadcasts/{broadcast}")  # so that what fails later is the upload itself
+        try:
+            answer = ask(http, "POST", f"/v1/broadcasts/{broadcast}/recipients", headers=headers, timeout=None,
+                         content=_sent(file, silent=as_json)).json()
+        except Unanswered:
+            raise Unanswered("The upload was cut short. Send the file again: whoever is there already counts as a duplicate.") from None
     rejected = answer.get("rejected_total", len(answer["rejected"]))
     if as_json:
         _tell(answer, "", as_json=True)
@@ -128,25 +129,20 @@ def preview(as_json: bool, broadcast: str, recipient_id: str, config_file: Path 
     if as_json:
         _tell(answer, "", as_json=True)
         return
-    from noticesvc.cli.timeline import table
     out = console()
-    out.print(table(("channel", "contact"), _contacts(answer.get("contacts"))))
-    for channel, text in answer.get("texts", {}).items():
-        out.print(f"\n{channel}", style="bold cyan")
-        out.print(text if isinstance(text, str) else "\n".join(str(one) for one in text.values() if one))
-    _warned(answer.get("warnings", ()))
+    for one in answer["messages"]:
+        out.print(one["channel"], style="bold cyan")
+        for line in (one["unavailable"] and f"not sent: {one['unavailable']}", one["subject"], one["text"]):
+            if line:
+                out.print(line)
+    _warned(answer["warnings"])
+    if not answer["in_audience"]:
+        click.echo("warning: this recipient is not in the audience", err=True)
 
 
-def _contacts(found: Any) -> list[list["RenderableType | None"]]:
-    """Channel and masked address, whatever else a contact says."""
-    rows = found.items() if isinstance(found, dict) else ((one["channel"], one) for one in found or ())
-    return [[str(channel), str(one.get("address_masked") or one.get("address") or "-") if isinstance(one, dict) else str(one or "-")]
-            for channel, one in rows]
-
-
-def _warned(warnings: Sequence[Any]) -> None:
+def _warned(warnings: Sequence[str]) -> None:
     for one in warnings:
-        click.echo(f"warning: {one if isinstance(one, str) else one.get('detail') or one}", err=True)
+        click.echo(f"warning: {one}", err=True)
 
 
 @broadcast.command()
@@ -158,11 +154,13 @@ def warnings(as_json: bool, broadcast: str, config_file: Path | None, url: str |
     if as_json:
         _tell(answer, "", as_json=True)
         return
-    found = answer["items"] if "items" in answer else answer["warnings"]
-    for one in found:
-        number = f"{one['count']:,}  " if isinstance(one, dict) and one.get("count") is not None else ""
-        click.echo(f"{number}{one if isinstance(one, str) else one['detail']}")
-    if not found:
+    click.echo(f"audience: {answer['audience']:,}")
+    if (sms := answer["sms"]) is not None:
+        price = "" if sms["price"] is None else f", {sms['price']:,.2f} {sms['currency']}"
+        click.echo(f"SMS: {sms['parts']:,} parts to {sms['recipients']:,} recipients{price}{' (estimated)' if sms['estimated'] else ''}")
+    for one in answer["items"]:
+        click.echo(f"warning: {one['detail']}")
+    if not answer["items"]:
         click.echo("Nothing to warn of.")
 
 

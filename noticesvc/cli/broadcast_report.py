@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 @click.argument("broadcast", metavar="BROADCAST")
 @remote_options
 @click.option("--pdf", is_flag=True, help="The summary with its chart, as PDF, instead of every recipient as CSV.")
+@click.option("--lang", type=click.Choice(["zh", "en"]), default="zh", show_default=True, help="The language of its words.")
 @click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
               help="Where to write it; a file that exists is not overwritten. Left out: CSV goes to stdout.")
-def report(broadcast: str, config_file: Path | None, url: str | None, key_file: Path | None, pdf: bool, out: Path | None) -> None:
+def report(broadcast: str, config_file: Path | None, url: str | None, key_file: Path | None, pdf: bool, lang: str,
+           out: Path | None) -> None:
     """Write the coverage report: every recipient with state, service time, channel, and the reason where not served."""
-    path = f"/v1/broadcasts/{broadcast}/report.{'pdf' if pdf else 'csv'}"
+    path = f"/v1/broadcasts/{broadcast}/report.{'pdf' if pdf else 'csv'}?lang={lang}"
     if out is None:
         if pdf:
             raise click.UsageError("A PDF needs a file: --out FILE.")

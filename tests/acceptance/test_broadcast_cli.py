@@ -1,5 +1,6 @@
 """`noticesvc broadcast` from the shell against a live service, with a key for each of the two people."""
 
+import csv
 import json
 import os
 
@@ -100,3 +101,27 @@ def test_a_key_without_the_scope_is_told_where_another_comes_from(approver):
     assert done.returncode == 1
     assert "broadcasts:write" in done.stderr
     assert "noticesvc keys create" in done.stderr
+
+
+def test_from_the_draft_to_the_report(creator, approver):
+    """Upload with a rejected line, preview, refusal of the creator's approval, the second person's, watching, and the report."""
+    broadcast_id = creator.create()
+    upload = creator.folder / "recipients.csv"
+    upload.write_text("recipient_id\r\nu-1\r\nu-2\r\nnobody\r\nu-2\r\nu-3\r\n", "utf-8")
+    done = creator.run("upload", broadcast_id, str(upload))
+    assert done.returncode == 1
+    assert "accepted 3, duplicates 1, rejected 1" in done.stdout
+    assert "【平台】用户协议更新" in creator.ok("preview", broadcast_id, "--recipient", "u-1")
+    creator.ok("warnings", broadcast_id)
+    own = creator.run("approve", broadcast_id)
+    assert own.returncode == 1
+    assert "--key-file FILE or NOTICESVC_KEY" in own.stderr
+    assert approver.ok("approve", broadcast_id).startswith("running")
+    last = json.loads(creator.ok("watch", broadcast_id, "--json").splitlines()[-1])
+    assert (last["state"], last["counts"]["served"]) == ("completed", 3)
+    rows = list(csv.DictReader(creator.ok("report", broadcast_id).lstrip("\ufeff").splitlines()))
+    assert {row["recipient_id"]: row["state"] for row in rows} == dict.fromkeys(PEOPLE, "served")
+    pdf = creator.folder / "report.pdf"
+    creator.ok("report", broadcast_id, "--pdf", "--out", str(pdf))
+    assert pdf.read_bytes().startswith(b"%PDF")
+    assert creator.run("report", broadcast_id, "--pdf", "--out", str(pdf)).returncode == 2

@@ -41,9 +41,9 @@ def told(tmp_path_factory):
 
 
 def test_it_runs_to_the_end_and_leaves_no_process(told):
-    """All eight steps are told, and nothing that it started still runs."""
+    """All ten steps are told, and nothing that it started still runs."""
     folder, said = told
-    assert re.findall(r"^(\d)  ", said, re.MULTILINE) == list("12345678")
+    assert re.findall(r"^(\d+)  ", said, re.MULTILINE) == [str(step) for step in range(1, 11)]
     assert left(folder) == []
 
 
@@ -64,7 +64,7 @@ def test_its_proof_verifies_again(told):
 def test_it_shows_the_bounce_and_what_it_changed(told):
     """The mail counted first and was struck by the bounce; service moved to the SMS; the new mailbox was used."""
     _, said = told
-    story = said[said.index("5  The story"):said.index("6  The proof")]
+    story = said[said.index("6  The story"):said.index("7  The proof")]
     assert re.search(r"email 1 +arrived .*struck by", story)
     assert re.search(r"email 1 +failed_permanent", story)
     assert re.search(r"^agreement-6\.2 .* email +\S+ \S+ sms ", story, re.MULTILINE)
@@ -99,7 +99,7 @@ def test_sigterm_in_the_middle_leaves_no_process(tmp_path):
     folder = tmp_path / "demo"
     process = subprocess.Popen([*COMMAND, "demo", "--dir", str(folder)], env=environment(), stdout=subprocess.PIPE, text=True)
     for line in process.stdout:
-        if line.startswith("3  "):
+        if line.startswith("4  "):
             break
     assert left(folder) != []
     process.send_signal(signal.SIGTERM)

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.support.ports import free_port
@@ -105,16 +105,17 @@ class PrivatePostgres:
 
     `durable` keeps fsync on: needed wherever a test kills something and looks at what survived. Without it commits are
     several times quicker and only a crash of the machine could tell. What lies in a `home` that is given stays there after
-    `close`, for a server that is made on it again.
+    `close`, for a server that is made on it again, on the same `port`. `settings` are PostgreSQL's own and prevail over ours.
     """
 
-    def __init__(self, *, durable: bool = False, max_connections: int = 200, home: Path | None = None) -> None:
+    def __init__(self, *, durable: bool = False, max_connections: int = 200, home: Path | None = None, port: int | None = None,
+                 settings: Mapping[str, str] | None = None) -> None:
         self.durable = durable
         self.max_connections = max_connections
-        self.port = free_port()
+        self.port = port or free_port()
         self._identity = _other_uid()
         self._process: subprocess.Popen[bytes] | None = None
-        self._kept = home is not None
+        self._kept, self._settings = home is not None, dict(settings or {})
         self._home = home or Path(tempfile.mkdtemp(prefix="noticesvc-pg-", dir=None if durable else _in_memory()))
         self._home.mkdir(exist_ok=True)
         try:
@@ -178,7 +179,7 @@ class PrivatePostgres:
             "max_connections": self.max_connections, "shared_buffers": "64MB", "timezone": "UTC",
             "fsync": "on" if self.durable else "off", "full_page_writes": "on" if self.durable else "off",
             "autovacuum_naptime": "1min" if self._kept else "10min",
-        }
+        } | self._settings
         command = [str(self._bin / "postgres"), "-D", str(self.data)]
         command += [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         setpriv = shutil.which("setpriv")
@@ -294,9 +295,10 @@ class PrivatePostgres:
 
 
 @contextlib.contextmanager
-def running(*, durable: bool = False, home: Path | None = None) -> Iterator[PrivatePostgres]:
+def running(*, durable: bool = False, home: Path | None = None, port: int | None = None,
+            settings: Mapping[str, str] | None = None) -> Iterator[PrivatePostgres]:
     """A started server, closed at the end whatever happens in between."""
-    server = PrivatePostgres(durable=durable, home=home)
+    server = PrivatePostgres(durable=durable, home=home, port=port, settings=settings)
     try:
         server.start()
         yield server

@@ -10,7 +10,7 @@ import click
               help="Where to make the installation; one that an earlier demo made there is wiped.")
 @click.option("--exit", "leave", is_flag=True, help="Stop the service at the end [env: DEMO_EXIT=1].")
 def demo(folder: Path, leave: bool) -> None:
-    """Show everything once: a notice to three people, its delivery, its service time, and its proof, verified offline.
+    """Show everything once: a broadcast to three people, its delivery, the service time, and a proof, verified offline.
 
     Makes an installation on SQLite with the sandbox, so that nothing leaves this machine, and uses it over HTTP. Leaves the
     service up until Ctrl-C.

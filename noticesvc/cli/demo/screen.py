@@ -41,7 +41,7 @@ class Screen:
 
     def title(self) -> None:
         """What this is."""
-        self._out.print(Text.assemble(("noticesvc demo", "bold"), "  one notice to three people, and the proof that it was served"))
+        self._out.print(Text.assemble(("noticesvc demo", "bold"), "  a broadcast to three people, and the proof that it was served"))
         self._out.print(f"An installation on SQLite in {self._folder}/, with the sandbox: nothing leaves this machine.", style="dim")
 
     def up(self, url: str) -> None:
@@ -66,10 +66,22 @@ class Screen:
         """The notice itself."""
         self._out.print(Panel(Markdown(body), title=Text(subject, style="bold"), width=min(self._out.width, _PAGE), border_style="dim"))
 
-    def accepted(self, person: "Person", answer: Mapping[str, Any]) -> None:
-        """A 202."""
-        self._out.print(Text.assemble("   202  ", f"{person.recipient_id} {person.name}  ", (answer["id"], "dim"),
-                                      f"  accepted {timeline.shanghai(answer['accepted_at'])} Shanghai"))
+    def uploaded(self, answer: Mapping[str, Any]) -> None:
+        """What became of the upload."""
+        self.says(f"uploaded as CSV: accepted {answer['accepted']}, duplicates {answer['duplicates']}, rejected {len(answer['rejected'])}")
+        for one in answer["rejected"]:
+            self.says(f"  line {one['line']}: {one['reason']}")
+
+    def preview(self, person: "Person", answer: Mapping[str, Any]) -> None:
+        """What one recipient would get by SMS."""
+        self.says(f"preview for {person.recipient_id} {person.name}, sms: {answer['texts']['sms']}")
+
+    def report(self, rows: Sequence[Mapping[str, str]]) -> None:
+        """The coverage report."""
+        self._out.print(timeline.table(
+            ("recipient", "state", "served (Shanghai)", "channel", "reason"),
+            [[one["recipient_id"], timeline.state(one["state"]), timeline.shanghai(one["served_at"] or None), one["channel"] or None,
+              one["reason"] or None] for one in rows]))
 
     def progress(self, people: Sequence["Person"]) -> "_Progress":
         """A context in which deliveries are shown as they go."""
