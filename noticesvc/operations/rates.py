@@ -9,7 +9,7 @@ from noticesvc.operations.claim import lease_now
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
-_SOON = 60_000_000  # microseconds; no rate that is kept makes anybody wait for longer than one message, or this
+_SOON = 60_000_000  # microseconds beyond one message's time
 
 
 def reserve(tx: Tx, wanted: Mapping[str, tuple[float, int]]) -> dict[str, tuple[int, int]]:
@@ -25,7 +25,8 @@ def reserve(tx: Tx, wanted: Mapping[str, tuple[float, int]]) -> dict[str, tuple[
         due = tx.execute(statement.with_for_update() if tx.postgresql else statement).scalar_one()
         per_s, number = wanted[name]
         now = lease_now(tx)  # read when the row is ours: another worker may have held it for a while
-        due = min(due, now + _SOON)  # the clock of a host alone begins anew when it is started again
+        if due > now + 1_000_000 / per_s + _SOON:
+            due = now  # nothing is ever due so late: the clock, on SQLite that of the host, began anew when it was started again
         granted, after, wait = rate.grant(due, now, per_s, number)
         tx.update(t.provider_pace, ("provider",), [{"provider": name, "due": after}])
         found[name] = (granted, wait)

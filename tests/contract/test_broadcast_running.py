@@ -236,3 +236,17 @@ async def test_a_notice_reads_like_any_other(here, second):
     row, = await here.rows(t.notice)
     found = await read(here, row.id)
     assert (found["recipient_id"], found["state"], len(found["content_sha256"])) == ("u-1", "queued", 64)
+
+
+async def test_a_rate_holds_for_in_site_messages_too(here, second):
+    """One message in a hundred seconds: the first goes, the next has to wait, a single notice does not."""
+    broadcast_id = await approved(here, second, "u-1", "u-2", notice={"channels": ["in_site"]}, rates={"in_site": 0.01})
+    await expanded(here)
+    assert await here.database.write(in_site.deliver, here.world, 100) == 1
+    single = {"recipient_id": "u-1", "category": "platform", "channels": ["in_site"], "content": {"subject": "通知", "body": "正文"}}
+    assert (await here.http.post("/v1/notices", json=single)).status_code == 202
+    done = await here.database.write(in_site.deliver_paced, here.world, 100)
+    assert done.number == 1
+    assert 60 < done.wait_s <= 100
+    counts = (await shown(here, broadcast_id))["counts"]
+    assert (counts["served"], counts["queued"]) == (1, 1)
