@@ -23,7 +23,6 @@ from noticesvc.operations import proving
 from noticesvc.operations.proving import Reading
 
 PATIENCE_S = 3.0
-WITNESSES_S = 1.0  # how long of it for cosignatures; without them the bundle is as good, but for the word of others
 _POLL_S = 0.05
 
 
@@ -93,7 +92,7 @@ async def _signed(call: Call, assemble: Callable[..., dict[str, Any] | None], re
     loop = asyncio.get_running_loop()
     begun = loop.time()
     until = begun + PATIENCE_S
-    while (made := await _assembled(call, assemble, reading, patient=loop.time() < begun + WITNESSES_S)) is None:
+    while (made := await _assembled(call, assemble, reading, patient=loop.time() < begun + proving.WITNESSES_S)) is None:
         if loop.time() > until:
             raise UnavailableError("No signed checkpoint covers this reading yet; a worker must run. Repeat the request.")
         await asyncio.sleep(_POLL_S)

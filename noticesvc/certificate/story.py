@@ -195,7 +195,8 @@ def _ledger(bundle: Mapping[str, Any], entries: Sequence[Entry], report: Report)
     checkpoint = report.checkpoint
     return {"origin": "" if checkpoint is None else checkpoint.origin, "size": 0 if checkpoint is None else checkpoint.size,
             "root": "" if checkpoint is None else base64.b64encode(checkpoint.root).decode(), "key": bundle["log_key"],
-            "timestamps": len(bundle["timestamps"]), "cosigners": list(bundle["cosigners"]),
+            "timestamps": [{"at": beijing(instant.text(at)), "size": size} for at, size in report.stamped],
+            "cosigners": [vkey.split("+")[0] for vkey in bundle["cosigners"]],
             "entries": [{"index": entry.index, "type": entry.type, "hash": merkle.leaf_hash(base64.b64decode(item["entry"])).hex()}
                         for entry, item in zip(entries, bundle["entries"], strict=True)],
             "first": min(entry.index for entry in entries), "last": max(entry.index for entry in entries)}

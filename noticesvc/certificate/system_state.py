@@ -91,6 +91,6 @@ def _others(bundle: Mapping[str, Any], entries: Sequence[Entry]) -> Pair:
         en.append(f"{len(bundle['destroyed'])} values were destroyed when the recipient was anonymised; their commitments still verify")
     stamps, witnesses = len(bundle["timestamps"]), len(bundle["cosigners"])
     zh.append(f"外部时间戳 {stamps} 个，外部见证 {witnesses} 个" if stamps or witnesses else "检查点尚未附外部时间戳或见证，其时间以平台时钟为准")
-    en.append(f"{stamps} outside timestamps and {witnesses} witnesses" if stamps or witnesses
+    en.append(f"outside timestamps: {stamps}, witnesses: {witnesses}" if stamps or witnesses
               else "no outside timestamp or witness is attached yet, so times rest on the platform's clock")
     return pair("；".join(zh) + "。", "; ".join(en)[0].upper() + "; ".join(en)[1:] + ".")

@@ -17,7 +17,7 @@ from noticesvc.storage import ledger
 from noticesvc.storage.transaction import EntryRef, Tx
 from noticesvc.vault import DataKey
 
-BUNDLES = 256  # kept
+BUNDLES = 64  # kept
 
 
 def ref_of(row: Any, prefix: str = "entry") -> EntryRef | None:

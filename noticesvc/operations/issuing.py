@@ -34,11 +34,12 @@ async def proofs(database: Database, world: World, access: Access | None, notice
     Raises what read_notice raises, and UnavailableError if no checkpoint is signed in time.
     """
     readings = [await database.write(proving.read_notice, world, access, one, reason) for one in notice_ids]
-    until = asyncio.get_running_loop().time() + patience_s
+    loop = asyncio.get_running_loop()
+    until, witnesses_until = loop.time() + patience_s, loop.time() + proving.WITNESSES_S
     made = []
     for reading in readings:
-        while (bundle := await database.read(proving.notice_proof, world, reading)) is None:
-            if asyncio.get_running_loop().time() > until:
+        while (bundle := await database.read(proving.notice_proof, world, reading, patient=loop.time() < witnesses_until)) is None:
+            if loop.time() > until:
                 raise UnavailableError("No signed checkpoint covers this reading yet; a worker must run. Repeat the request.")
             await asyncio.sleep(_POLL_S)
         made.append(bundle)

@@ -68,6 +68,9 @@ def _members(tx: Tx, world: World, access: Access | None, form: str, in_effect_a
             "format": form, "in_effect_at": in_effect_at}
 
 
+WITNESSES_S = 1.0  # how long cosignatures are waited for; without them a bundle is as good, but for the word of others
+
+
 def notice_proof(tx: Tx, world: World, reading: Reading, *, patient: bool = False) -> dict[str, Any] | None:
     """The bundle of a reading by `read_notice`, as JSON members; null until a signed checkpoint covers it.
 
