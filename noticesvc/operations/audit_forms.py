@@ -4,7 +4,7 @@ Called by audit_entries for every entry of a log. An entry that comes out has ex
 bytes that ledger.entry writes; whatever this cannot tell at once is read and judged the slow way, which also finds the words.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import Annotated, Any, Final, Literal
@@ -42,15 +42,17 @@ def hexadecimal(identity: str) -> str:
     return made
 
 
-def facts_of(entry: Any) -> Iterator[tuple[str, str]]:
+def facts_of(entry: Any) -> Sequence[tuple[str, str]]:
     """What an entry says of rows: kind and id of each row that must name it. ValueError, TypeError or AttributeError for bad ids."""
     named = NAMES.get(entry.type)
     if named is not None:
-        yield named[0], hexadecimal(getattr(entry, named[1]))
-    elif hasattr(entry, "kind") and getattr(entry, "evidence_id", None) is not None:
-        yield "evidence", hexadecimal(entry.evidence_id)
-        if entry.type == "attempt.answered" and entry.intended_id is not None and entry.channel in SINGLE:
-            yield "intent", hexadecimal(entry.intended_id)
+        return ((named[0], hexadecimal(getattr(entry, named[1]))),)
+    if not hasattr(entry, "kind") or getattr(entry, "evidence_id", None) is None:
+        return ()
+    evidence = ("evidence", hexadecimal(entry.evidence_id))
+    if entry.type == "attempt.answered" and entry.intended_id is not None and entry.channel in SINGLE:
+        return (evidence, ("intent", hexadecimal(entry.intended_id)))
+    return (evidence,)
 
 
 def plain(members: dict[str, Any]) -> Any:
