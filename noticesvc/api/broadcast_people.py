@@ -24,7 +24,7 @@ async def warnings(call: Call) -> Any:
 
 
 async def warned_of(call: Call) -> Any:
-    """The recipients behind a warning: no_acceptance, no_contact, invalid_contact or no_notice."""
+    """The recipients behind a warning whose kind begins with `no_`, or invalid_contact."""
     items, last = await call.read(broadcast_warnings.members, call.access, id_of(call.request, "broadcast_id"),
                                   call.request.path_params["kind"], call.query.limit, cursor.decode_id(call.query.cursor))
     return {"items": items, "next_cursor": cursor.encode_id(last)}

@@ -56,7 +56,8 @@ class Preview(wire.Wire):
 class Caution(wire.Wire):
     """Something to know: of how many recipients, and what."""
 
-    kind: Literal["no_acceptance", "no_contact", "invalid_contact", "no_notice", "effective_soon", "channel", "template_unmapped", "sms"]
+    kind: Literal["no_acceptance", "no_contact", "no_sms", "no_email", "no_postal", "invalid_contact", "no_notice", "effective_soon",
+                  "channel", "template_unmapped", "sms"]
     count: int
     detail: str
 

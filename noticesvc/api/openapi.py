@@ -20,7 +20,7 @@ _PARAMETER = re.compile(r"\{(\w+)(?::(\w+))?\}")
 _BY_NAME: dict[str, dict[str, Any]] = {
     "recipient_id": wire.CALLER_ID, "case_number": wire.CALLER_ID,
     "name": {"type": "string", "minLength": 1, "maxLength": 128}, "number": {"type": "string", "minLength": 1, "maxLength": 64},
-    "kind": {"type": "string", "enum": ["no_acceptance", "no_contact", "invalid_contact", "no_notice"]},
+    "kind": {"type": "string", "enum": ["no_acceptance", "no_contact", "no_sms", "no_email", "no_postal", "invalid_contact", "no_notice"]},
     "path": {"type": "string", "minLength": 1}, "token": {"type": "string", "pattern": "^[A-Za-z0-9_-]{24}$"},
 }
 _FORM = {"type": "object", "required": ["file"], "additionalProperties": False,

@@ -24,9 +24,9 @@ from noticesvc.storage.transaction import Tx
 
 _DAY_US = 86_400_000_000
 SHORT_DAYS: Final = 7
-OF_PEOPLE: Final = ("no_acceptance", "no_contact", "invalid_contact", "no_notice")
-"""Warnings behind which recipients stand."""
 _INDEPENDENT: Final = ("sms", "email", "postal")
+OF_PEOPLE: Final = ("no_acceptance", "no_contact", *(f"no_{one}" for one in _INDEPENDENT), "invalid_contact", "no_notice")
+"""Warnings behind which recipients stand. Who has no contact on one channel is told where there are several, and is no `no_contact`."""
 _SAMPLE = 1000  # rows of the audience whose own SMS texts are measured
 
 
@@ -39,7 +39,9 @@ def warnings(tx: Tx, world: World, access: Access, broadcast_id: str, templates:
     asked = broadcast_request.load(tx, world, row)
     channels = row.channels.split()
     total = _count(tx, row, None)
-    items = [_item(kind, number, text) for kind in OF_PEOPLE
+    several = sum(one in _INDEPENDENT for one in channels) > 1
+    kinds = [one for one in OF_PEOPLE if not _is_of_channel(one) or (several and _is_of_channel(one) in channels)]
+    items = [_item(kind, number, text) for kind in kinds
              if (number := _count(tx, row, _condition(tx, row, kind))) and (text := _says(kind, channels))]
     if row.effective_at is not None and row.effective_at < tx.now + SHORT_DAYS * _DAY_US:
         past = row.effective_at <= tx.now
@@ -83,6 +85,12 @@ def name_of(world: World, row: Any) -> str | None:
     return unpack(key.open(row.sealed, f"recipient:{row.subject_id}"))["recipient_id"].value.decode()
 
 
+def _is_of_channel(kind: str) -> str | None:
+    """The channel on which recipients of this kind have no contact; null: it is of another kind."""
+    channel = kind.removeprefix("no_")
+    return channel if channel in _INDEPENDENT else None
+
+
 def _audience(row: Any, query: Select[Any]) -> Select[Any]:
     """The query over the recipients of the audience, present or, for everybody before approval, future."""
     r, b = t.recipient.c, t.broadcast_recipient
@@ -103,6 +111,8 @@ def _condition(tx: Tx, row: Any, kind: str) -> ColumnElement[bool]:
             return r.acceptance_id.is_(None)
         case "no_contact":
             return ~_has(tx, channels, None)
+        case _ if (one := _is_of_channel(kind)) is not None:
+            return and_(~_has(tx, [one], None), _has(tx, channels, None))
         case "invalid_contact":
             return _has(tx, channels, "invalid")
         case _:
@@ -124,6 +134,7 @@ def _says(kind: str, channels: list[str]) -> str:
     return {"no_acceptance": "No acceptance of the agreement is recorded for these recipients, so that deemed service can be disputed.",
             "no_contact": f"These recipients have no contact in effect for {ways}: nothing independent of our own systems can show service."
             if ways else "The broadcast goes by channels of our own alone: nothing independent of our own systems can show service.",
+            **{f"no_{one}": f"These recipients have no contact in effect for {one}, but for another channel." for one in _INDEPENDENT},
             "invalid_contact": "These recipients have a contact in effect that is known to be dead.",
             "no_notice": "These recipients were anonymised or their agreement became void since; no notice will be made for them."}[kind]
 

@@ -84,11 +84,12 @@ async def test_warnings_count_whom_it_cannot_reach(here, audience):
         "agreement": "user", "version": "1", "accepted_at": "2026-01-01T00:00:00Z", "document_sha256": "0" * 64, "presentation": "shown"})
     await here.http.put("/v1/recipients/u-mail/account", json={"state": "active"})
     made = await draft(here, *(["u-1001", "u-mail", "u-none"] if audience == "upload" else []), audience=audience)
-    assert await numbers(here, made) == {"no_acceptance": 2, "no_contact": 1}
+    assert await numbers(here, made) == {"no_acceptance": 2, "no_contact": 1, "no_sms": 1}
     page = await get(here, f"{made}/warnings/no_acceptance", limit="1")
     rest = await get(here, f"{made}/warnings/no_acceptance", limit="1", cursor=page["next_cursor"])
     assert [page["items"], rest["items"], rest["next_cursor"]] == [[{"recipient_id": "u-mail"}], [{"recipient_id": "u-none"}], None]
     assert (await get(here, f"{made}/warnings/no_contact"))["items"] == [{"recipient_id": "u-none"}]
+    assert (await get(here, f"{made}/warnings/no_sms"))["items"] == [{"recipient_id": "u-mail"}]
     await get(here, f"{made}/warnings/sms", 404)
 
 
