@@ -18,7 +18,7 @@ from bench.crash.clients import Clients
 from bench.crash.lines import Lines
 from bench.crash.service import Service
 from tests.fakes.smtp_server import SmtpServer
-from tests.support.postgres import free_port
+from tests.support.ports import free_port
 
 _MORE = 5  # notices that must be accepted in each phase
 _PAUSE_S = 0.05  # between two notices of a caller: what is starting meanwhile needs the processor

@@ -1,11 +1,19 @@
 """What operators do at the shell: `doctor` before a start and beside a service, `status`, and the metrics of a real process."""
 
+import asyncio
 import json
+import os
+import pty
+import select
+import signal
+import sys
+import time
 
 import pytest
 
+from bench.crash.service import ROOT
 from tests.support.process import delivered, running
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -79,3 +87,48 @@ async def test_status_and_metrics_tell_what_waits_and_what_was_done(live):
               'noticesvc_attempts_total{channel="email",outcome="arrived",provider="mail"} 1.0',
               'noticesvc_call_seconds_count{provider="mail"} 1.0'}
     await until(measured, lambda text: all(line in text for line in wanted))
+
+
+def seen_on(terminal, word, times):
+    """What a program wrote to its terminal until a word was there so often, or there was no more, or patience was at an end."""
+    found, ends = b"", time.monotonic() + PATIENCE_S
+    while found.count(word) < times and select.select([terminal], [], [], max(0.0, ends - time.monotonic()))[0]:
+        try:
+            found += os.read(terminal, 65536)
+        except OSError:  # so a terminal says that its last program has ended
+            break
+    return found
+
+
+async def test_status_watch_is_told_anew_until_it_is_interrupted(live):
+    """On a terminal the table is drawn again and again; Ctrl-C is its regular end."""
+    ours, theirs = pty.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "from noticesvc.cli.main import main; main()", "status", "--watch", "--config", str(live.service.config_file),
+        cwd=ROOT, env=os.environ | {"TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    try:
+        drawn = await asyncio.to_thread(seen_on, ours, b"every unfinished notice has an owner", 3)
+        assert drawn.count(b"every unfinished notice has an owner") >= 3, drawn
+        process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(PATIENCE_S):
+            assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        os.close(ours)
+
+
+@pytest.mark.postgres
+async def test_doctor_asks_postgresql_for_its_clock_and_its_promises_and_the_dns_for_names(postgres_url, tmp_path):
+    """A server that does not flush its commits, and a name that nobody knows, are failures; the clock and the calendar are told."""
+    async with running(tmp_path, postgres_url) as made:
+        text = made.service.config_file.read_text()
+        made.service.config_file.write_text(text.replace("[providers.mail]\n", '[providers.mail]\nhost = "mail.invalid"\n'))
+        status, found = await findings(made)
+        assert status == 1
+        assert (found["clock"]["state"], found["migrations"]["state"]) == ("ok", "ok")
+        assert (found["durability"]["state"], "fsync" in found["durability"]["says"]) == ("failed", True)  # as the tests run it
+        assert (found["provider mail"]["state"], "mail.invalid is not known" in found["provider mail"]["says"]) == ("failed", True)
+        assert "Working days are known until the end of" in found["calendar"]["says"]
