@@ -95,13 +95,17 @@ def sentence(seen: Mapping[str, Any]) -> str:
     counts = seen["counts"]
     words = [seen["state"], f"{counts['total']:,} recipients"]
     words += [f"{name.replace('_', ' ')} {counts[name]:,}" for name in STATES if counts[name]]
-    if counts.get("expanded", counts["total"]) < counts["total"] and seen["state"] != "draft":
+    if counts["expanded"] < counts["total"] and seen["state"] != "draft":
         words.append(f"notices made {counts['expanded']:,}")
-    if seen["state"] == "running" and seen.get("rate_per_s"):
-        words.append(f"{seen['rate_per_s']:,.0f}/s")
-    if seen["state"] == "running" and seen.get("eta_s") is not None:
-        words.append(f"{_span(seen['eta_s'])} left")
-    return ", ".join(words)
+    return ", ".join([*words, *_pace(seen)])
+
+
+def _pace(seen: Mapping[str, Any]) -> list[str]:
+    """How many notices a second are finished, and how long the rest takes."""
+    if seen["state"] != "running":
+        return []
+    return ([f"{seen['rate_per_s']:,.0f}/s"] if seen["rate_per_s"] else []) + (
+        [f"{_span(seen['eta_s'])} left"] if seen["eta_s"] is not None else [])
 
 
 def _span(seconds: float) -> str:
@@ -131,17 +135,19 @@ class _Bars:
     def __exit__(self, *_: object) -> None:
         if self._progress is not None:
             self._progress.stop()
+            click.echo(self._said)
 
     def update(self, seen: Mapping[str, Any]) -> None:
         """Show it as it is now."""
         said, counts = sentence(seen), seen["counts"]
+        if self._progress is None and said != self._said:
+            click.echo(said)
+        self._said = said
         if self._progress is None:
-            if said != self._said:
-                click.echo(said)
-            self._said = said
             return
         done = counts["total"] - counts["queued"] - counts["in_progress"]
-        self._progress.update(self._tasks["recipients"], completed=done, total=counts["total"], note=said)
+        note = ", ".join([seen["state"], f"served {counts['served']:,}", *_pace(seen)])
+        self._progress.update(self._tasks["recipients"], completed=done, total=counts["total"], note=note)
         for channel, (finished, delivered, whole) in channels_of(counts).items():
             if channel not in self._tasks:
                 self._tasks[channel] = self._progress.add_task(channel, note="")
