@@ -103,7 +103,8 @@ class Run:
     def _killed(self, numbers: range) -> tuple[dict[str, float], list[str]]:
         kept = Kept(self._folder / "killed.json")
         with opened(self._folder / "large", self._database("large"), ROLES) as house:
-            imported(house, numbers)  # nothing new, unless this part runs alone
+            if self._kept.get("a large") is None:
+                imported(house, numbers)
             figures, wrong = exactly_once.killed(house, numbers, kept, seed=self._seed, kills=self._sizes["kills"])
             wrong += exactly_once.stored_once(self._database("large"), kept.get("broadcast"), len(numbers))
             wrong += exactly_once.proved(house, kept.get("broadcast"), numbers, self._folder, seed=self._seed, proofs=self._sizes["proofs"])
