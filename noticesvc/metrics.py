@@ -4,6 +4,7 @@ Any room may count here. Labels hold words from closed lists (route templates, c
 address or anything that a caller sent.
 """
 
+from functools import lru_cache
 from threading import Thread
 from typing import Final
 from wsgiref.simple_server import WSGIServer
@@ -28,6 +29,8 @@ ATTEMPTS: Final = Counter(
 CALL_SECONDS: Final = Histogram(
     "noticesvc_call_seconds", "Seconds that a provider took to answer.", ("provider",), registry=REGISTRY,
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60))
+attempts = lru_cache(maxsize=512)(ATTEMPTS.labels)  # looked up for every attempt; all its labels are from closed lists
+call_seconds = lru_cache(maxsize=512)(CALL_SECONDS.labels)
 LEASES_LOST: Final = Counter(
     "noticesvc_leases_lost_total", "Deliveries whose lease ended while this worker still held them.", registry=REGISTRY)
 

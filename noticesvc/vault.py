@@ -77,8 +77,11 @@ class Vault:
 
     def token(self, kind: str, value: str) -> str:
         """An unguessable URL-safe token bound to a value (130 bits and more); the same each time."""
-        digest = hmac.digest(self._index_key, b"token\0" + kind.encode() + b"\0" + value.encode(), "sha256")
-        return base64.urlsafe_b64encode(digest[:18]).decode()
+        return base64.urlsafe_b64encode(self.digest(kind, value)[:18]).decode()
+
+    def digest(self, kind: str, value: str) -> bytes:
+        """The HMAC-SHA-256 that tokens are made of."""
+        return hmac.digest(self._index_key, b"token\0" + kind.encode() + b"\0" + value.encode(), "sha256")
 
     def _wrap(self, key: bytes, place: str) -> bytes:
         nonce = self._random(_NONCE)

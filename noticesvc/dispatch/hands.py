@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from noticesvc.dispatch.pacing import FULL_S, Chosen, Pacing, limited
 from noticesvc.dispatch.rates import Rates
+from noticesvc.domain import notice
 from noticesvc.operations.claim import CALLED, Claim
 
 Start = tuple[Claim, str | None]  # with the provider; null where there is none at all
@@ -107,7 +108,7 @@ class Hands:
     def _keep(self, claims: list[Claim]) -> None:
         """These are in hand, the urgent ones first, else in their order."""
         self._claims = sorted(claims, key=lambda one: one.priority)
-        self._count = Counter((one.channel, one.bulk) for one in claims)
+        self._count = Counter([(one.channel, one.priority >= notice.BULK) for one in claims])
 
     def _pick(self, most: int) -> tuple[list[Start], list[Claim], dict[tuple[str, str], Chosen], float]:
         starts: list[Start] = []

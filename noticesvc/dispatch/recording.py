@@ -18,6 +18,7 @@ from noticesvc.storage.database import Database
 
 log = structlog.get_logger()
 AT_MOST = 256
+ENOUGH, GATHER_S = 128, 0.02  # while calls are under way, fewer answers wait so long for others: a transaction costs as much for one
 POLL_S = 0.5
 
 
@@ -71,6 +72,8 @@ class Recording:
                 except TimeoutError:
                     pass
                 continue
+            if len(self._answers) < ENOUGH and self._busy() and not self._stopping:
+                await asyncio.sleep(GATHER_S)
             batch = [self._answers.popleft() for _ in range(min(len(self._answers), AT_MOST))]
             if await self._record(batch):
                 pause = 0.05

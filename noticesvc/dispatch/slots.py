@@ -50,5 +50,9 @@ class Slots:
     def _left(self, calls: Counter[str], most: int, provider: str) -> int:
         """What remains for a provider of `most` calls, when all others are left what they are sure of."""
         mine = sure(most, len(self._names))
-        kept = sum(max(calls[name], mine) for name in self._names if name != provider)
-        return max(0, most - kept - calls[provider])
+        left = most - calls[provider]
+        for name in self._names:
+            if name != provider:
+                held = calls[name]
+                left -= held if held > mine else mine  # noqa: FURB136 (asked for every mail; max() costs thrice as much)
+        return left if left > 0 else 0  # noqa: FURB136

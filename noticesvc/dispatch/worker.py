@@ -238,19 +238,20 @@ class Worker:
                 # must not meet us there.
                 answer = Answer(sealed.notice_id, sealed.channel, sealed.number, "not_sent", None, self._database.sources.clock())
             else:
-                with metrics.CALL_SECONDS.labels(sealed.provider).time(), tracing.span(
-                        f"submit {sealed.channel}", sealed.notice_id, provider=sealed.provider, delivery_id=sealed.delivery_id):
+                began = time.perf_counter()
+                with tracing.span(f"submit {sealed.channel}", sealed.notice_id, provider=sealed.provider, delivery_id=sealed.delivery_id):
                     answer = await call(self._world, sealed, pace.provider, self._journal, self._database.sources.clock, timeout_s,
                                         attached)
+                metrics.call_seconds(sealed.provider).observe(time.perf_counter() - began)
                 if answer.outcome != "not_sent":
                     chosen.answered(time.monotonic(), failed=answer.elsewhere or answer.outcome == "unknown")
-            metrics.ATTEMPTS.labels(sealed.provider, sealed.channel, answer.outcome).inc()
+            metrics.attempts(sealed.provider, sealed.channel, answer.outcome).inc()
             self._recording.add(answer)
         finally:
             if answer is None or answer.outcome == "not_sent":
                 chosen.withdraw()
             self._recording.wake()
-            if self._hands.worth_sealing():
+            if not self._room.is_set() and self._hands.worth_sealing():
                 self._room.set()
 
     def _committed(self, answers: list[Answer]) -> None:

@@ -64,7 +64,8 @@ def _inspect(value: object, depth: int, floats: bool) -> bool:
         except (TypeError, AttributeError):
             raise EntryError("A member's name is not a string.") from None
         for member in value.values():
-            if type(member) not in _PLAIN:
+            kind = type(member)
+            if kind not in _PLAIN and not (kind is int and -MAX_INT <= member <= MAX_INT):
                 plain &= _inspect(member, depth + 1, floats)
     elif isinstance(value, (list, tuple)):
         for item in value:

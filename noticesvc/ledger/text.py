@@ -6,7 +6,8 @@ proof can change without notice.
 """
 
 import re
-from base64 import b64decode, b64encode
+from base64 import b64decode
+from binascii import b2a_base64
 
 from noticesvc.errors import LedgerError
 
@@ -32,7 +33,7 @@ def is_number(value: object, low: int, high: int) -> bool:
 
 def to_base64(data: bytes) -> str:
     """Standard base64 with padding."""
-    return b64encode(data).decode("ascii")
+    return b2a_base64(data, newline=False).decode("ascii")
 
 
 def from_base64(text: str, error: type[LedgerError], what: str) -> bytes:

@@ -7,9 +7,9 @@ ends or prolongs a lease.
 
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, and_, bindparam, literal, or_, select, update
 
 from noticesvc.domain import notice
@@ -21,8 +21,7 @@ from noticesvc.storage.transaction import Tx
 CALLED = ("sms", "email", "postal")  # channels whose deliveries are claimed, sealed, called and recorded
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """A delivery that this worker may dispatch now. `unanswered` is the number of an attempt that its last holder began
     and nobody answered, `held_by` that holder.
     """
@@ -44,7 +43,7 @@ class Claim:
     @property
     def bulk(self) -> bool:
         """Whether it is one of many, and lets single ones go first."""
-        return notice.is_bulk(self.priority)
+        return self.priority >= notice.BULK
 
 
 def lease_now(tx: Tx) -> int:
@@ -114,16 +113,7 @@ def _claim(tx: Tx, owner: str, limit: int, lease_s: float, channels: Collection[
     )
     if not rows:
         return []
-    numbers = {(r.notice_id, r.channel): r.attempts + 1 for r in rows}
-    begun = {
-        (a.notice_id, a.channel): a.number
-        for a in tx.execute(
-            select(t.attempt.c.notice_id, t.attempt.c.channel, t.attempt.c.number).where(
-                tx.within(t.attempt.c.notice_id, {r.notice_id for r in rows if r.held_by is not None or r.attempts})
-            )
-        )
-        if numbers.get((a.notice_id, a.channel)) == a.number
-    }
+    begun = _begun(tx, [r for r in rows if r.held_by is not None or r.attempts])
     rows = sorted(rows, key=lambda r: (r.priority, r.due_at))
     return [
         Claim(
@@ -143,6 +133,16 @@ def _claim(tx: Tx, owner: str, limit: int, lease_s: float, channels: Collection[
         )
         for r in rows
     ]
+
+
+def _begun(tx: Tx, rows: Sequence[Any]) -> dict[tuple[str, str], int]:
+    """Of claimed rows that somebody had before: the number of an attempt that was begun and is not counted yet."""
+    if not rows:
+        return {}
+    numbers = {(r.notice_id, r.channel): r.attempts + 1 for r in rows}
+    a = t.attempt.c
+    found = tx.execute(select(a.notice_id, a.channel, a.number).where(tx.within(a.notice_id, {r.notice_id for r in rows})))
+    return {(one.notice_id, one.channel): one.number for one in found if numbers.get((one.notice_id, one.channel)) == one.number}
 
 
 def _claim_sqlite(tx: Tx, due: Any, owner: str, until: int) -> Sequence[Any]:

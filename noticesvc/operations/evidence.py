@@ -7,10 +7,10 @@ stands open as `content_matches` and `same_raw_as`.
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import msgspec
 from sqlalchemy.dialects import postgresql, sqlite
 
 from noticesvc.domain import instant
@@ -24,8 +24,7 @@ _NUMBER = re.compile(r"\d{7}")  # long enough to be somebody's number
 MATCH, OTHER = "=", "≠"  # stand-ins for the notice's content hash and any other, for service time
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewEvidence:
+class NewEvidence(msgspec.Struct, frozen=True, kw_only=True):
     """A fact to record. Times in microseconds; `claimed_at` RFC 3339 with an offset; `raw` the bytes as they came."""
 
     notice_id: str

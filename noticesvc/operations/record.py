@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from sqlalchemy import update
 
 from noticesvc.domain import delivery, instant, retry
@@ -19,8 +20,7 @@ from noticesvc.storage.transaction import Tx
 KINDS = ("submitted", "relayed", "arrived", "rejected", "failed_temporary", "failed_permanent", "unknown")
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """How one attempt ended. `outcome` is one of KINDS, or `not_sent`: the call was never begun. Times in microseconds."""
 
     notice_id: str

@@ -5,10 +5,10 @@ One transaction for what starts now. Whatever must not start (expired, refused, 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
+import msgspec
 from sqlalchemy import select, update
 
 from noticesvc.domain import notice as notices
@@ -30,8 +30,7 @@ from noticesvc.storage.transaction import Tx
 from noticesvc.vault import DataKey, fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(msgspec.Struct, frozen=True):
     """An attempt whose intent is durable: what the call needs, and what its answer must repeat."""
 
     notice_id: str

@@ -14,9 +14,11 @@ from sqlalchemy import ARRAY, ColumnElement, Connection, CursorResult, Executabl
 from noticesvc.domain import instant
 from noticesvc.domain.identity import uuid7, uuid7s
 from noticesvc.ledger import entry as ledger_entry
+from noticesvc.ledger.entry import SALT_BYTES
 from noticesvc.storage import arrays, bulk
 from noticesvc.storage import tables as t
 
+_SALTS = 32
 _NOTIFY = "select pg_notify('noticesvc', $1)"
 _PENDING_AND_NOTIFY = (  # one statement, since every transaction that writes ends with it
     "with kept as (insert into ledger_pending (batch, created_at, data) values ($1, $2, $3)) select pg_notify('noticesvc', $4)")
@@ -58,6 +60,8 @@ class Tx:
     _entries: list[bytes] = field(default_factory=list)
     _batch: str = ""
     _ids: int = 0
+    _salts: bytes = b""
+    _salted: int = 0
     _at: str = ""
 
     @property
@@ -84,7 +88,11 @@ class Tx:
 
     def salt(self) -> bytes:
         """32 fresh random bytes for one commitment."""
-        return self.sources.random(32)
+        self._salted += SALT_BYTES
+        if self._salted >= len(self._salts):  # asked for one by one at first, then many in one system call
+            self._salts = self.sources.random(SALT_BYTES if not self._salts else _SALTS * SALT_BYTES)
+            self._salted = 0
+        return self._salts[self._salted:self._salted + SALT_BYTES]
 
     def execute(self, statement: Executable, rows: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None) -> CursorResult[Any]:
         """Run one statement; an empty sequence of rows is refused by callers, never silently run without values."""

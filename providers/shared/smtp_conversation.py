@@ -12,7 +12,8 @@ Called by the providers that speak SMTP. RFC 5321; pipelined where offered (RFC 
 | the final dot answered 2xx / 4xx / 5xx      | taken / TemporaryFailure / Rejected                                 |
 
 421 is temporary wherever it comes. A kept connection may have died unnoticed: if it breaks, or says 421, before MAIL is
-answered, one fresh connection is tried, for then no server has acted on any command of this message.
+answered, one fresh connection is tried, for then no server has acted on any command of this message. While mails wait for a
+connection, one mail's content and the next one's commands go in one write (smtp_turns).
 """
 
 import asyncio
@@ -24,6 +25,7 @@ import aiosmtplib
 
 from noticesvc.provider import OutcomeUnknown, PermanentFailure, ProviderError, ProviderUnavailable, Rejected, TemporaryFailure
 from providers.shared.smtp_envelope import Envelope, commands, stuffed, wire_address
+from providers.shared.smtp_turns import Mail, Turns
 from providers.shared.smtp_wire import Reply, Wire, WireClosed, connected_transport
 
 __all__ = ["Conversation", "Envelope", "Reply", "Route", "greet"]
@@ -31,6 +33,7 @@ __all__ = ["Conversation", "Envelope", "Reply", "Route", "greet"]
 _FAREWELL_S = 2.0
 _NO_SUCH_RECIPIENT = "5.1."
 _DONE, _GO_AHEAD, _FAREWELL = 2, 354, 421
+_STAGES = ("MAIL", "RCPT", "DATA")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Conversation:
 
     def __init__(self, route: Route) -> None:
         self._route = route
-        self._slots = asyncio.Semaphore(route.connections)
+        self._turns = Turns(route.connections)
         self._kept: list[Wire] = []
         self._closed = False
         self._tls = _tls_context(route) if route.tls != "none" else None
@@ -71,13 +74,16 @@ class Conversation:
         Raises TemporaryFailure, PermanentFailure, Rejected or OutcomeUnknown by the table in this module's head.
         """
         wire_address(envelope.recipient)  # refuse what SMTP cannot carry before connecting
-        body = stuffed(content)
-        progress = _Progress()
+        mail = Mail(envelope, content, stuffed(content))
         try:
-            async with asyncio.timeout(timeout_s), self._slots:
-                return await self._deliver(envelope, content, body, progress)
+            async with asyncio.timeout(timeout_s):
+                wire = await self._turns.mine(mail)
+                try:
+                    return await self._deliver(mail, wire)
+                finally:
+                    self._turns.over(mail)
         except TimeoutError:
-            raise progress.broken("The mail server did not answer in time") from None
+            raise _broken(mail, "The mail server did not answer in time") from None
 
     async def close(self) -> None:
         """Say QUIT on every kept connection and close it; safe to call twice."""
@@ -90,36 +96,38 @@ class Conversation:
                 farewell.cancel()
             await asyncio.gather(*farewells, return_exceptions=True)
 
-    async def _deliver(self, envelope: Envelope, content: bytes, body: bytes, progress: "_Progress") -> Reply:
-        wire = self._take_kept()
+    async def _deliver(self, mail: Mail, wire: Wire | None) -> Reply:
+        """Deliver on a connection that already carries the commands of this mail; without one on a kept or a fresh one."""
+        if wire is None:
+            wire = self._take_kept()
         if wire is not None:
             try:
-                return await self._transact(wire, envelope, content, body, progress, kept=True)
+                return await self._transact(wire, mail, kept=True)
             except _Stale:
-                pass
-        wire = await self._connect()
-        return await self._transact(wire, envelope, content, body, progress, kept=False)
+                mail.named = False
+        return await self._transact(await self._connect(), mail, kept=False)
 
-    async def _transact(
-        self, wire: Wire, envelope: Envelope, content: bytes, body: bytes, progress: "_Progress", *, kept: bool,
-    ) -> Reply:
+    async def _transact(self, wire: Wire, mail: Mail, *, kept: bool) -> Reply:
         reusable = False
         try:
             if wire.needs_reset:
                 await _reset(wire)
-            reply = await _mail_transaction(wire, envelope, content, body, progress, kept=kept)
+            reply = await self._mail_transaction(wire, mail, kept=kept)
             reusable = True
         except (PermanentFailure, Rejected, TemporaryFailure) as refusal:
             wire.needs_reset = True
             reusable = refusal.raw[:1] in {b"", b"4", b"5"} and not refusal.raw.startswith(b"421")
             raise
         except WireClosed as broken:
-            raise progress.broken("The mail server closed the connection or sent garbage", broken.heard) from None
+            raise _broken(mail, "The mail server closed the connection or sent garbage", broken.heard) from None
         else:
             return reply
         finally:
             # also after a cancellation: a connection in mid-command is never kept
-            if reusable and wire.usable and not self._closed:
+            if mail.follower is not None:
+                wire.needs_reset = False  # its content ended this transaction, however that was answered
+                self._turns.follow(mail, wire, usable=reusable and not self._closed)
+            elif reusable and wire.usable and not self._closed:
                 self._kept.append(wire)
             else:
                 wire.abort()
@@ -153,51 +161,46 @@ class Conversation:
             raise
 
 
-class _Progress:
-    """Whether the content of this message may have left, which is what a break-off means everything by."""
-
-    def __init__(self) -> None:
-        self.content_sent = False
-
-    def broken(self, detail: str, heard: bytes = b"") -> ProviderError:
-        if self.content_sent:
-            return OutcomeUnknown(f"{detail} after the message was sent; whether it was taken is not known.", raw=heard)
-        return ProviderUnavailable(f"{detail} before the message was sent; it will be tried again.", raw=heard)
-
-
-async def _mail_transaction(
-    wire: Wire, envelope: Envelope, content: bytes, body: bytes, progress: _Progress, *, kept: bool,
-) -> Reply:
-    mail, rcpt = commands(envelope, content, wire.extensions)
-    stages = (("MAIL", mail), ("RCPT", rcpt), ("DATA", b"DATA\r\n"))
-    pipelined = "pipelining" in wire.extensions
-    replies: list[Reply] = []
-    for stage, command in stages:
-        try:
-            if not pipelined:
-                wire.write(command)
-            elif stage == "MAIL":
-                wire.write(mail + rcpt + b"DATA\r\n")
-            reply = await wire.read_reply()
-        except WireClosed:
-            if kept and stage == "MAIL":
-                raise _Stale from None
-            raise
-        if reply.code == _FAREWELL and kept and stage == "MAIL":
-            raise _Stale
-        replies.append(reply)
-        if not pipelined or reply.code == _FAREWELL:
+    async def _mail_transaction(self, wire: Wire, mail: Mail, *, kept: bool) -> Reply:
+        pipelined = "pipelining" in wire.extensions
+        named, mail.named = mail.named, False
+        stages = commands(mail.envelope, mail.content, wire.extensions) if not named else (b"", b"")
+        replies: list[Reply] = []
+        for stage, command in zip(_STAGES, (*stages, b"DATA\r\n"), strict=True):
+            try:
+                if not pipelined:
+                    wire.write(command)
+                elif stage == "MAIL" and not named:
+                    wire.write(b"".join(stages) + b"DATA\r\n")
+                reply = await wire.read_reply()
+            except WireClosed:
+                if kept and stage == "MAIL":
+                    raise _Stale from None
+                raise
+            if reply.code == _FAREWELL and kept and stage == "MAIL":
+                raise _Stale
+            replies.append(reply)
+            if not pipelined or reply.code == _FAREWELL:
+                _require(stage, reply)
+        if replies[2].code == _GO_AHEAD and any(reply.code // 100 != _DONE for reply in replies[:2]):
+            # RFC 2920 §3.1: a server may say 354 though it refused the recipient; it now waits for content, so leave it
+            wire.abort()
+        for stage, reply in zip(_STAGES, replies, strict=True):
             _require(stage, reply)
-    if replies[2].code == _GO_AHEAD and any(reply.code // 100 != _DONE for reply in replies[:2]):
-        # RFC 2920 §3.1: a server may say 354 though it refused the recipient; it now waits for content, so leave it
-        wire.abort()
-    for (stage, _), reply in zip(stages, replies, strict=True):
-        _require(stage, reply)
-    wire.write(body)  # raises before it writes, where the connection is known to be gone
-    progress.content_sent = True
-    final = await wire.read_reply()
-    _require("content", final)
-    return final
+        # RFC 2920 §3.1: the next mail's commands may stand in one group with this one's content.
+        wire.write(mail.body + self._turns.follower(mail, wire))  # raises before it writes, where the connection is known to be gone
+        mail.content_sent = True
+        final = await wire.read_reply()
+        self._turns.answered(mail, wire)
+        _require("content", final)
+        return final
+
+
+def _broken(mail: Mail, detail: str, heard: bytes = b"") -> ProviderError:
+    """What a break-off means: everything depends on whether the content may have left."""
+    if mail.content_sent:
+        return OutcomeUnknown(f"{detail} after the message was sent; whether it was taken is not known.", raw=heard)
+    return ProviderUnavailable(f"{detail} before the message was sent; it will be tried again.", raw=heard)
 
 
 def _require(stage: str, reply: Reply) -> None:

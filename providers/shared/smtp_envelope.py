@@ -7,6 +7,7 @@ sent, and no message here names the address.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import idna
 
@@ -18,6 +19,7 @@ _PLAIN = re.compile(
 """Nearly every address: known to be safe at a glance, while IDNA takes as long as the rest of the envelope."""
 _XTEXT_AS_IS = re.compile(r"[\w.@:;/-]*", re.ASCII)
 _LITERAL = re.compile(r"\[[0-9A-Za-z.:-]+\]")
+_SHARED = 1 << 16  # bytes of a text that is worth remembering
 _MAX_LOCAL, _MAX_ADDRESS = 64, 254
 """RFC 5321 §4.5.3.1.1 and, for a path without its brackets, §4.5.3.1.3."""
 
@@ -90,10 +92,24 @@ def stuffed(content: bytes) -> bytes:
 
     Raises Rejected for a bare CR or LF: servers disagree on them, which smuggles messages (RFC 5321 §2.3.8).
     """
+    head, blank, texts = content.partition(b"\r\n\r\n")
+    if not blank or len(texts) > _SHARED:
+        return _stuffed(content)
+    # Many mails differ in their headers alone. What stands before the blank line never ends in one, so that both parts are whole lines.
+    return _lines(head + b"\r\n") + b"\r\n" + _stuffed_texts(texts)
+
+
+def _stuffed(content: bytes) -> bytes:
+    body = _lines(content)
+    return body + (b".\r\n" if body.endswith(b"\r\n") or not body else b"\r\n.\r\n")
+
+
+_stuffed_texts = lru_cache(maxsize=16)(_stuffed)
+
+
+def _lines(content: bytes) -> bytes:
     pairs = content.count(b"\r\n")
     if content.count(b"\n") != pairs or content.count(b"\r") != pairs:
         raise Rejected("The message has line ends that are not CRLF; this is a fault in rendering.", code="content")
     body = content.replace(b"\r\n.", b"\r\n..")
-    if body.startswith(b"."):
-        body = b"." + body
-    return body + (b".\r\n" if body.endswith(b"\r\n") or not body else b"\r\n.\r\n")
+    return b"." + body if body.startswith(b".") else body

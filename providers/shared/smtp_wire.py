@@ -54,6 +54,7 @@ class Wire(asyncio.Protocol):
         self.extensions = extensions
         self.tls = tls
         self.needs_reset = False
+        self.swift = False  # the last final dot on it was answered at once
         self._transport = transport
         self._buffer = bytearray()
         self._waiter: asyncio.Future[None] | None = None
@@ -70,6 +71,11 @@ class Wire(asyncio.Protocol):
         if self._ended or self._transport.is_closing():
             raise WireClosed(bytes(self._buffer))
         self._transport.write(data)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more can be said or heard."""
+        return self._ended or self._transport.is_closing()
 
     async def read_reply(self) -> Reply:
         """Wait for one whole reply. Raises WireClosed when it cannot come or is no reply."""

@@ -73,17 +73,29 @@ async def test_rows_are_found_by_several_columns_together(here):
     assert await here.database.read(lambda tx: tx.among(t.delivery, ("notice_id", "channel"), [])) == []
 
 
+async def test_one_id_never_becomes_two(here):
+    """Ids go to PostgreSQL joined by commas, so what is no id must not bring one."""
+    rows = deliveries(here, 2)
+    await here.database.write(lambda tx: tx.insert(t.delivery, list(rows.values())))
+    if here.database.is_sqlite:
+        assert await stored(here, [",".join(rows)]) == {}
+    else:
+        with pytest.raises(ValueError, match="comma"):
+            await stored(here, [",".join(rows)])
+
+
 @pytest.mark.postgres
 async def test_rows_are_looked_up_by_the_whole_key_before_anybody_analysed_the_table(postgres_url):
     """PostgreSQL is given no way of reading all rows of one caller: cost must not grow with what is stored."""
     async with installed(postgres_url) as here:
-        given = [here.database.sources.new_id()] * 64, [bytes([i]) * 16 for i in range(64)]
-        rows = [{"key_id": given[0][0], "key_hash": i.to_bytes(16, "big"), "body_hash": b"", "notice_id": here.database.sources.new_id(),
+        key_id = here.database.sources.new_id()
+        given = ",".join([key_id] * 64), [bytes([i]) * 16 for i in range(64)]
+        rows = [{"key_id": key_id, "key_hash": i.to_bytes(16, "big"), "body_hash": b"", "notice_id": here.database.sources.new_id(),
                  "warnings": None, "created_at": START} for i in range(3000)]
 
         def plan(tx):
             tx.insert(t.idempotency, rows)
-            statement = arrays._among(t.idempotency, ("key_id", "key_hash"))
+            statement, _ = arrays._among(t.idempotency, ("key_id", "key_hash"))
             return "\n".join(record[0] for record in arrays.fetch(tx.conn, f"explain {statement}", given))
         told = await here.database.write(plan)
         assert "Index Cond: ((key_id = given.key_id) AND (key_hash = given.key_hash))" in told, told
