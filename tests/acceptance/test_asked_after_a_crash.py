@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.process import outcomes, running
+from tests.support.process import called, running
 
 pytestmark = [pytest.mark.kill, pytest.mark.slow]
 DIES = "from bench.crash import sabotage; sabotage.die({!r}, after={!r})"
@@ -30,8 +30,8 @@ async def test_the_sandbox_says_what_became_of_a_call(database_url, tmp_path, de
         run.service.wrapper = ""
         await run.service.start()
         notice = await run.until(notice_id, lambda n: n["deliveries"][0]["state"] == "delivered")
-        assert len(outcomes(notice)) == attempts
-        assert outcomes(notice)[0] == "unknown"
+        assert len(called(notice)) == attempts
+        assert called(notice)[0] == "unknown"
         _, kept = await run.caller.get("/sandbox/messages")
         assert len(kept["items"]) == 1
         await run.audited()

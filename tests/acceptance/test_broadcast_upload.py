@@ -6,6 +6,7 @@ import json
 import httpx
 import pytest
 
+from tests.support.asking import async_caller
 from tests.support.process import running
 from tests.support.waiting import until
 
@@ -15,8 +16,9 @@ PEOPLE = [f"recipient-{number:08d}" for number in range(5000)]
 
 async def test_an_upload_is_killed_and_sent_again(database_url, tmp_path):
     """What was recorded before the kill counts as duplicates, the rest is accepted, and the audience is everybody once."""
-    async with running(tmp_path, database_url, patient=True) as here, httpx.AsyncClient(
-            base_url=here.service.url, headers={"Authorization": f"Bearer {here.service.key}"}, timeout=120, trust_env=False) as http:
+    async with running(tmp_path, database_url, patient=True) as here, async_caller(
+            here.service.url, here.service.key) as http, httpx.AsyncClient(
+            base_url=here.service.url, headers=http.headers, timeout=120, trust_env=False) as once:
         await here.service.start()
         lines = "\n".join(json.dumps({"recipient_id": one, "contacts": [], "source": "crm"}) for one in PEOPLE)
         assert (await http.post("/v1/recipients/import", content=lines.encode())).json()["accepted"] == len(PEOPLE)
@@ -29,7 +31,7 @@ async def test_an_upload_is_killed_and_sent_again(database_url, tmp_path):
             await killed.wait()
             raise httpx.WriteError("the other end is gone")
 
-        upload = asyncio.create_task(http.post(f"{path}/recipients", content=body(), headers={"Content-Type": "text/csv"}))
+        upload = asyncio.create_task(once.post(f"{path}/recipients", content=body(), headers={"Content-Type": "text/csv"}))
 
         async def total():
             return int((await http.get(path)).json()["counts"]["total"])

@@ -13,7 +13,7 @@ from bench.crash.lines import Lines
 from bench.crash.service import installed
 from tests.fakes.smtp_server import SmtpServer
 from tests.support.hosts import network
-from tests.support.process import PIPELINING, message_ids, outcomes
+from tests.support.process import PATIENT, PIPELINING, message_ids, outcomes
 from tests.support.waiting import PATIENCE_S, until
 
 pytestmark = [pytest.mark.kill, pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(400)]
@@ -48,14 +48,16 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def cluster(tmp_path, server):
-    """The four, started, with a mail server that all hosts reach."""
+async def cluster(tmp_path, server, *, patient=False):
+    """The four, started, with a mail server that all hosts reach; `patient` where nobody vanishes (tests.support.process)."""
+    worker, mail_too = (PATIENT["worker"], PATIENT["mail"]) if patient else ({}, {})
     with network(len(_ROLES)) as net:
         async with SmtpServer({}, extensions=PIPELINING) as mail, CuttingProxy(server.port, net.ours) as database, \
                 CuttingProxy(mail.port, net.ours) as way:
             url = server.new_database()
             service = await installed(tmp_path / "service", smtp_port=way.port, sms_port=9, database_url=url,
-                                      worker={"concurrency": 4, "claim_batch": 8}, mail={"host": net.ours, "connections": 4})
+                                      worker={"concurrency": 4, "claim_batch": 8} | worker,
+                                      mail={"host": net.ours, "connections": 4} | mail_too)
             variables = {"NOTICESVC_DATABASE__URL": url.replace(f"127.0.0.1:{server.port}", f"{net.ours}:{database.port}")}
             made = Cluster(service, net.hosts, variables)
             try:
@@ -82,7 +84,7 @@ async def audited(made):
 
 async def test_each_is_restarted_in_turn_and_no_caller_is_refused(durable_postgres, tmp_path):
     """While notices flow: no answer but 202 or one to be repeated, nothing lost, nothing sent twice, and the audit holds."""
-    async with cluster(tmp_path, durable_postgres) as (made, mail, shown):
+    async with cluster(tmp_path, durable_postgres, patient=True) as (made, mail, shown):
         caller = Caller(made.urls, made.service.key)
         calling = asyncio.create_task(caller.run())
         for number in range(len(_ROLES)):

@@ -11,7 +11,8 @@ from bench.crash.rolling import Rolling
 from bench.crash.service import DidNotStart, Service, installed
 from noticesvc.storage import migrate
 from tests.fakes.smtp_server import SmtpServer
-from tests.support.process import PATIENCE_S, PIPELINING
+from tests.support.process import PATIENT, PIPELINING
+from tests.support.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(300)]
 
@@ -52,7 +53,8 @@ def version_with(folder, **further):
 async def test_the_database_is_migrated_and_processes_are_replaced_under_traffic(durable_postgres, tmp_path):
     """No caller is refused, every notice comes once; the old version ends, and says why, when a migration takes away what it needs."""
     async with SmtpServer({}, extensions=PIPELINING) as mail:
-        old = await installed(tmp_path / "service", smtp_port=mail.port, sms_port=9, database_url=durable_postgres.new_database())
+        old = await installed(tmp_path / "service", smtp_port=mail.port, sms_port=9, database_url=durable_postgres.new_database(),
+                              worker=PATIENT["worker"], mail=PATIENT["mail"])
         new = Service(old.folder, version=version_with(tmp_path / "new", v9997_adds=ADDS))
         newest = Service(old.folder, version=version_with(tmp_path / "newest", v9997_adds=ADDS, v9998_takes_away=TAKES_AWAY))
         rolling = Rolling(old, new, mail)

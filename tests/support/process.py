@@ -140,6 +140,11 @@ def outcomes(notice: dict[str, Any], channel: str = "email") -> list[str | None]
     return [a["outcome"] for d in notice["deliveries"] if d["channel"] == channel for a in d["attempts"]]
 
 
+def called(notice: dict[str, Any], channel: str = "email") -> list[str | None]:
+    """The outcomes of what was called: on a busy machine a short lease may lapse between seal and call, and then nothing is sent."""
+    return [outcome for outcome in outcomes(notice, channel) if outcome != "not_sent"]
+
+
 def delivered(notice: dict[str, Any]) -> bool:
     """Whether every delivery was."""
     return all(d["state"] == "delivered" for d in notice["deliveries"])
