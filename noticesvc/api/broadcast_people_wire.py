@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from noticesvc.api import wire
-from noticesvc.api.notice_wire import DryContact
+from noticesvc.api.notice_wire import DryContact, DryDeadline
 from noticesvc.domain.notice import Channel
 
 
@@ -49,6 +49,7 @@ class Preview(wire.Wire):
     in_audience: bool
     contacts: list[DryContact]
     texts: dict[Channel, str]
+    deadlines: list[DryDeadline]
     messages: list[PreviewMessage]
     warnings: list[str]
 

@@ -8,7 +8,7 @@ from noticesvc.api import wire
 from noticesvc.api.notice_wire import Future, NoticeBody
 from noticesvc.domain.notice import Category, Channel
 
-Rates = dict[Channel, Annotated[float, Field(ge=0.001, le=1_000_000, strict=False)]]
+Rates = dict[Channel, Annotated[float, Field(ge=0.001, le=1_000_000)]]
 Name = Annotated[wire.Line, Field(min_length=1, max_length=200)]
 
 

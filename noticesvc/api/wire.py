@@ -154,7 +154,10 @@ def faults(error: ValidationError, base: tuple[int | str, ...] = ()) -> tuple[Fa
     found = []
     for item in error.errors(include_url=False, include_input=False, include_context=False)[:50]:
         detail = "is no member of this object" if item["type"] == "extra_forbidden" else item["msg"]
-        found.append(Fault(pointer(base + item["loc"]), detail))
+        loc = item["loc"]
+        if loc[-1:] == ("[key]",) and item["type"] != "extra_forbidden":  # pydantic's own word: the member's name is at fault
+            loc = loc[:-1]
+        found.append(Fault(pointer(base + loc), detail))
     return tuple(found)
 
 

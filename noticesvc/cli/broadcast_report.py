@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 @remote_options
 @click.option("--pdf", is_flag=True, help="The summary with its chart, as PDF, instead of every recipient as CSV.")
 @click.option("--lang", type=click.Choice(["zh", "en"]), default="zh", show_default=True, help="The language of its words.")
+@click.option("--excel", is_flag=True, help="Begin the CSV with a byte order mark, so that spreadsheet programs read it as UTF-8.")
 @click.option("-o", "--out", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False),
               help="Where to write it; a file that exists is not overwritten. Left out: CSV goes to stdout.")
 def report(broadcast: str, config_file: Path | None, url: str | None, key_file: Path | None, pdf: bool, lang: str,
-           out: Path | None) -> None:
+           excel: bool, out: Path | None) -> None:
     """Write the coverage report: every recipient with state, service time, channel, and the reason where not served."""
-    path = f"/v1/broadcasts/{broadcast}/report.{'pdf' if pdf else 'csv'}?lang={lang}"
+    if pdf and excel:
+        raise click.UsageError("--excel goes with the CSV; leave out --pdf or --excel.")
+    path = f"/v1/broadcasts/{broadcast}/report.{'pdf' if pdf else 'csv'}?lang={lang}{'&excel=true' if excel else ''}"
     if out is None:
         if pdf:
             raise click.UsageError("A PDF needs a file: --out FILE.")

@@ -52,6 +52,7 @@ def preview(tx: Tx, world: World, access: Access, broadcast_id: str, recipient_i
     if not there and not void:
         warnings.append("The recipient is not in the audience.")
     return {"recipient_id": recipient_id, "in_audience": there, "contacts": contacts, "texts": dry_run.texts_of(world, prepared),
+            "deadlines": dry_run.deadlines_of(tx, world, asked.notice),
             "messages": [_message(world, channel, content, {one["channel"] for one in contacts}) for channel in resolved.channels],
             "warnings": [*resolved.warnings, *warnings]}
 

@@ -19,6 +19,7 @@ from noticesvc.operations.world import World
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
+_CANNOT: Mapping[broadcast.Verb, str] = {"pause": "not-pausable", "resume": "not-resumable", "cancel": "not-cancellable"}
 DAYS = 7  # between service and effect of a change, where nobody asks for another number
 
 
@@ -68,7 +69,7 @@ def act(tx: Tx, _world: World, access: Access, broadcast_id: str, verb: broadcas
     row = found(tx, access, broadcast_id, lock=True)
     state = broadcast.follows(row.state, verb)
     if state is None:
-        raise Conflict(f"not-{verb}able", f"The broadcast is {row.state}, so that it cannot be told to {verb}.")
+        raise Conflict(_CANNOT[verb], f"The broadcast is {row.state}, so that it cannot be told to {verb}.")
     if state == row.state:
         return
     changed: dict[str, Any] = {"id": row.id, "state": state}

@@ -21,7 +21,7 @@ def dry_run(tx: Tx, world: World, access: Access, request: NoticeRequest) -> dic
     """Check a request as `accept` does and show what it comes to. Raises the error that would refuse it."""
     prepared = Lookups(tx, world, [request]).prepare(access, request)
     shown, warnings = contacts_of(tx, world, prepared)
-    return {"contacts": shown, "texts": texts_of(world, prepared), "deadlines": _deadlines(tx, world, request),
+    return {"contacts": shown, "texts": texts_of(world, prepared), "deadlines": deadlines_of(tx, world, request),
             "warnings": [*prepared.resolved.warnings, *warnings]}
 
 
@@ -69,7 +69,7 @@ def texts_of(world: World, prepared: Prepared) -> dict[str, str]:
     return made
 
 
-def _deadlines(tx: Tx, world: World, request: NoticeRequest) -> list[dict[str, Any]]:
+def deadlines_of(tx: Tx, world: World, request: NoticeRequest) -> list[dict[str, Any]]:
     """`effective_at`, and the window as it would end if service, independent of our own channels, were complete at once."""
     found: list[dict[str, Any]] = []
     if request.effective_at is not None:

@@ -121,6 +121,10 @@ def test_from_the_draft_to_the_report(creator, approver):
     assert (last["state"], last["counts"]["served"]) == ("completed", 3)
     rows = list(csv.DictReader(creator.ok("report", broadcast_id).lstrip("\ufeff").splitlines()))
     assert {row["recipient_id"]: row["state"] for row in rows} == dict.fromkeys(PEOPLE, "served")
+    sheet = creator.folder / "report.csv"
+    creator.ok("report", broadcast_id, "--lang", "en", "--excel", "--out", str(sheet))
+    assert sheet.read_bytes().startswith(b"\xef\xbb\xbfrecipient_id,")
+    assert creator.run("report", broadcast_id, "--pdf", "--excel", "--out", str(creator.folder / "none.pdf")).returncode == 2
     pdf = creator.folder / "report.pdf"
     creator.ok("report", broadcast_id, "--pdf", "--out", str(pdf))
     assert pdf.read_bytes().startswith(b"%PDF")

@@ -61,6 +61,17 @@ async def test_a_preview_shows_every_channel_and_no_address(here):
         "in_site": None, "sms": "no contact in effect", "email": None}
 
 
+async def test_a_preview_tells_the_deadlines_of_the_notice(here):
+    """As a dry run of the same notice does: when the change takes effect, and when the window to respond would end."""
+    notice = {"content": CONTENT, "effective_at": "2027-01-01T00:00:00+08:00", "response_window": {"days": 15}}
+    shown = await get(here, f"{await draft(here, 'u-1001', **notice)}/preview", recipient_id="u-1001")
+    assert ("effective", "2026-12-31T16:00:00.000000Z") in [(one["kind"], one["ends_at"]) for one in shown["deadlines"]]
+    dry = await here.http.post("/v1/notices?dry_run=true", json={"recipient_id": "u-1001", "category": "agreement", **notice})
+    assert dry.status_code == 200, dry.text
+    assert shown["deadlines"] == dry.json()["deadlines"]
+    assert len(shown["deadlines"]) == 2
+
+
 async def test_a_preview_knows_who_belongs_to_the_audience(here):
     """Whoever was not uploaded is told so; without their parameters there is no text to show; strangers are unknown."""
     plain, filled = await draft(here, "u-1001"), await draft(here, template={"name": "greeting"}, channels=["in_site"])

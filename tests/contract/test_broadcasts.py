@@ -48,7 +48,8 @@ async def test_a_draft_is_shown_as_it_was_made(here):
     ({"notice": {"category": "agreement", "content": CONTENT, "recipient_id": "u-1"}}, "/notice/recipient_id"),
     ({"notice": {"category": "agreement", "content": CONTENT, "channels": ["sms", "sms"]}}, "/notice/channels"),
     ({"notice": {"category": "agreement", "template": {"name": "none"}}}, "/notice/template/name"),
-    ({"rates": {"sms": 0}}, "/rates/sms"), ({"audience": {"type": "some"}}, "/audience/type"), ({"colour": "red"}, "/colour"),
+    ({"rates": {"sms": 0}}, "/rates/sms"), ({"rates": {"sms": "50"}}, "/rates/sms"), ({"rates": {"sms": True}}, "/rates/sms"),
+    ({"rates": {"fax": 5}}, "/rates/fax"), ({"audience": {"type": "some"}}, "/audience/type"), ({"colour": "red"}, "/colour"),
 ])
 async def test_what_cannot_be_a_broadcast_is_refused_at_its_place(here, change, pointer):
     """Each fault is named by a pointer into the body."""
@@ -93,5 +94,6 @@ async def test_a_cancelled_draft_takes_nobody(here):
         reply = await here.http.post(f"/v1/broadcasts/{broadcast_id}/cancel")
         assert (reply.status_code, reply.json()["state"]) == (200, "cancelled")
     assert (await shown(here, broadcast_id))["counts"]["cancelled"] == 1
-    for verb in ("pause", "resume"):
-        assert (await here.http.post(f"/v1/broadcasts/{broadcast_id}/{verb}")).status_code == 409
+    for verb, slug in (("pause", "not-pausable"), ("resume", "not-resumable")):
+        reply = await here.http.post(f"/v1/broadcasts/{broadcast_id}/{verb}")
+        assert (reply.status_code, reply.json()["type"]) == (409, f"urn:noticesvc:problem:{slug}")
