@@ -103,9 +103,11 @@ def seen_on(terminal, word, times):
 async def test_status_watch_is_told_anew_until_it_is_interrupted(live):
     """On a terminal the table is drawn again and again; Ctrl-C is its regular end."""
     ours, theirs = pty.openpty()
+    # A program that was started in the background inherits that Ctrl-C is ignored; at a terminal it is not.
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", "from noticesvc.cli.main import main; main()", "status", "--watch", "--config", str(live.service.config_file),
-        cwd=ROOT, env=os.environ | {"TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs)
+        sys.executable, "-c", f"{heeds}; from noticesvc.cli.main import main; main()", "status", "--watch",
+        "--config", str(live.service.config_file), cwd=ROOT, env=os.environ | {"TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     try:
         drawn = await asyncio.to_thread(seen_on, ours, b"every unfinished notice has an owner", 3)
