@@ -1,31 +1,21 @@
-"""The `http` provider: any SMS gateway that takes JSON over HTTP, set up wholly in its configuration.
+"""SMS through any gateway that takes JSON over HTTP and is described wholly in the configuration.
 
-Loaded by its name in the configuration. A message is one POST to `url`; `body` is the JSON to send, with `{to}` `{text}`
-`{reference}` `{callback_url}` `{from}` and the parameters of our template (`{param.NAME}`) in its texts, and `headers` likewise fixed
-words such as a key. A path such as `result.id` names a member of an object inside an object.
-
-| answer                                                   | means                                                         |
-|----------------------------------------------------------|---------------------------------------------------------------|
-| 2xx, and the code at `code_path` is in `taken_codes`     | submitted, with the id at `id_path`; without a `code_path`, 2xx is |
-| code or status in `permanent_` `rejected_` `later_codes` | PermanentFailure, Rejected, TemporaryFailure                  |
-| in `unavailable_codes`, or 401, 403, 404, 429            | ProviderUnavailable                                           |
-| another code with a 2xx, or another 4xx                  | `other_codes`: ProviderUnavailable, or Rejected where so set  |
-| else                                                     | OutcomeUnknown                                                |
-
-A report is one object, or those of the array at `reports_path`; the word at `status_path` means what `statuses` says. It counts by an
-HMAC-SHA256 of its body in `signature_header` (hex or base64), or by our token in the address, given with the message or registered.
-Where `query_url` is set (with `{id}` or `{reference}`) the gateway can be asked: GET answers a report in the same form.
+No vendor's code table is here: the operator writes `codes` (answers) and `callback.codes` (reports) from the vendor's description. A
+path names a member (`data.0.id`; digits count in an array; "" is none). In `headers`, `body` and `query` a text may hold {placeholders};
+what needs a missing value is left out. What is odd: a status alone takes a message only where an id came with it (a proxy's 200 is no
+proof), and a 3xx says nothing, whatever is in it. One callback is one report.
 """
 
-import base64
 import hmac
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
-from urllib.parse import quote
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+from urllib.parse import parse_qsl, quote, urlencode
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SecretStr
 
 from noticesvc.provider import (
     Callback,
@@ -43,215 +33,280 @@ from noticesvc.provider import (
     Submission,
     TemporaryFailure,
 )
-from providers.shared.http_call import HttpCalls, Reply, require_address, require_number
-from providers.shared.json_slices import elements, word
+from providers.shared.http_call import HttpCalls, require_address, require_number
+from providers.shared.json_slices import word
 from providers.shared.vendor_times import from_unix, in_zone, zone_fault
 
-Kind = Literal["submitted", "relayed", "arrived", "failed_temporary", "failed_permanent", "rejected", "expired", "unmapped"]
-_STRIKES = frozenset({"rejected", "failed_permanent", "expired"})
-_OURS_TO_MEND = frozenset({"401", "403", "404", "429"})
-_PLACE = re.compile(r"\{([a-z_]+(?:\.[A-Za-z_][A-Za-z0-9_]*)?)\}")
-_PLACES = frozenset({"to", "text", "reference", "callback_url", "from"})
-_REFERENCE = re.compile(r"[0-9a-z_.-]{1,80}")
-_SMPP: Mapping[str, Kind] = {
-    "DELIVRD": "arrived", "ENROUTE": "relayed", "ACCEPTD": "relayed", "EXPIRED": "expired", "UNDELIV": "rejected", "REJECTD": "rejected",
-    "DELETED": "rejected",
-}
+Kind = Literal["submitted", "relayed", "arrived", "failed_temporary", "failed_permanent", "rejected", "expired"]
+Meaning = Literal["taken", "temporary", "ours", "permanent", "policy", "unknown"]
+STRIKES = frozenset({"rejected", "failed_permanent", "expired"})
+STATUSES: dict[str, Meaning] = {
+    "200": "taken", "201": "taken", "202": "taken", "400": "policy", "422": "policy",
+    "401": "ours", "402": "ours", "403": "ours", "429": "ours"}
+REFUSALS = {"temporary": TemporaryFailure, "ours": ProviderUnavailable, "permanent": PermanentFailure, "policy": Rejected}
+PLACE, SIGNED = re.compile(r"\{([a-z_]+)\}"), re.compile(r"\{([a-z0-9-]+)\}")
+SEEN = r"(?i)^(x-.+|authorization|date|digest|.*signature.*)$"  # the headers of a callback that the service passes on
+IN_BODY = {"to", "to_digits", "text", "reference", "callback_url", "from_address", "secret"}
+BODY: dict[str, JsonValue] = {"to": "{to}", "text": "{text}", "reference": "{reference}", "report": "{callback_url}"}
+IN_QUERY = {"to", "to_digits", "reference", "provider_reference", "secret"}
+
+
+class ReportSettings(BaseModel):
+    """Where a report holds what: `reference` is ours, `provider_reference` theirs; `codes` may hold `code` or `code/error`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    reference: str = "reference"
+    provider_reference: str = "id"
+    code: str = "status"
+    error: str = ""
+    time: str = "time"  # RFC 3339; the like without an offset, which is in `zone`; or seconds since 1970
+    zone: str = "UTC"
+    codes: dict[str, Kind] = {}
+
+
+class CallbackSettings(ReportSettings):
+    """How reports are pushed, how it is known that they are genuine, and what the gateway wants to hear."""
+
+    format: Literal["json", "form"] = "json"
+    auth: Literal["token", "header", "hmac-sha256", "hmac-sha512"] = "token"
+    secret: SecretStr = SecretStr("")
+    header: str = Field(default="x-signature", pattern=SEEN)
+    prefix: str = ""
+    encoding: Literal["hex", "base64"] = "hex"
+    signed: str = "{body}"  # with {x-any-header} and other text around it
+    ignore: dict[str, list[str]] = {}  # path = words: a ping, a reply of a phone
+    answer: str = "ok"
+    answer_media_type: str = "text/plain; charset=utf-8"
+
+
+class QuerySettings(ReportSettings):
+    """How a report is asked for, by GET; without `codes` those of `callback` hold."""
+
+    url: str
+    parameters: dict[str, str] = Field(default={}, repr=False)
+    no_such: str = "error"  # path of the word that says that there is no such message …
+    never_taken: list[str] = []  # … and the words that say so for certain
 
 
 class HttpSettings(BaseModel):
-    """Settings of an `http` provider, without those every provider has."""
+    """Settings of this kind; the common ones (channel, priority, timeout_s …) are not listed here."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    url: str = "http://127.0.0.1:8000/send"
+    endpoint: str
+    headers: dict[str, SecretStr] = {}
+    secret: SecretStr = SecretStr("")
+    body: dict[str, JsonValue] = Field(default=BODY, repr=False)
     from_address: str = ""
-    headers: Mapping[str, SecretStr] = Field(default_factory=dict)
-    body: Mapping[str, Any] = Field(default_factory=lambda: {"to": "{to}", "text": "{text}", "reference": "{reference}"})
-    id_path: str = "id"
-    code_path: str = ""
-    taken_codes: tuple[str, ...] = ("0",)
-    permanent_codes: tuple[str, ...] = ()
-    rejected_codes: tuple[str, ...] = ()
-    later_codes: tuple[str, ...] = ()
-    unavailable_codes: tuple[str, ...] = ()
-    other_codes: Literal["unavailable", "rejected"] = "unavailable"
-    reports_path: str = ""
-    status_path: str = "status"
-    statuses: Mapping[str, Kind] = Field(default_factory=lambda: dict(_SMPP))
-    report_id_path: str = "id"
-    report_reference_path: str = "reference"
-    report_to_path: str = "to"
-    report_time_path: str = "time"
-    zone: str = "UTC"  # of times without an offset
-    report_answer: str = "ok"
-    signature_header: str = ""
-    signature_key: SecretStr = SecretStr("")
-    query_url: str = ""
-
-    @field_validator("zone")
-    @classmethod
-    def _zone(cls, name: str) -> str:
-        if fault := zone_fault(name):
-            raise ValueError(fault)
-        return name
+    answer_reference: str = "id"
+    answer_code: str = "code"
+    codes: dict[str, Meaning] = {}
+    statuses: dict[str, Meaning] = {}  # over the usual ones
+    callback: CallbackSettings = CallbackSettings()
+    query: QuerySettings | None = None
 
 
 class Http:
-    """One gateway."""
+    """One account at one gateway."""
 
     kind: ClassVar[str] = "http"
     channels: ClassVar[frozenset[str]] = frozenset({"sms"})
-    Settings: ClassVar[type[HttpSettings]] = HttpSettings
+    Settings: ClassVar[Any] = HttpSettings
     max_retry_s: float | None = None
     templates: frozenset[str] | None = None
 
-    def __init__(self, timeout_s: float, settings: HttpSettings) -> None:
-        self.from_address, self.can_be_asked = settings.from_address, bool(settings.query_url)
-        self._settings, self._http = settings, HttpCalls(timeout_s)
+    def __init__(self, settings: HttpSettings, timeout_s: float) -> None:
+        self._settings, self._reports, self._ask, self._calls = settings, settings.callback, settings.query, HttpCalls(timeout_s)
+        asked = [self._ask.url, self._ask.parameters] if self._ask else []
+        headers, body, asking = (set(PLACE.findall(json.dumps(one))) for one in (self._headers(), settings.body, asked))
+        self._places = headers, body, headers | body, asking
+        self.can_be_asked, self.from_address = self._ask is not None, settings.from_address
+
+    def _headers(self) -> dict[str, str]:  # made for each call, so that no repr of this object shows a key
+        return {"content-type": "application/json"} | {n.lower(): v.get_secret_value() for n, v in self._settings.headers.items()}
 
     @classmethod
-    def configure(cls, name: str, channel: str, timeout_s: float, settings: HttpSettings) -> Self:
-        """Make it from its settings. Raises ConfigurationError for what cannot be an address, a header or a place in the body."""
-        where = f"providers.{name}"
+    def configure(cls, name: str, channel: str, timeout_s: float, settings: HttpSettings) -> "Http":
+        """Make it from validated settings; no I/O."""
         if channel not in cls.channels:
-            raise ConfigurationError(f'{where}: kind http serves channel sms only; set channel = "sms".')
-        asked = _PLACE.sub("x", settings.query_url)
-        if fault := require_address(f"{where}.url", settings.url) or (asked and require_address(f"{where}.query_url", asked)):
+            raise ConfigurationError(f"providers.{name}.channel: kind http serves sms only.")
+        made, query_url = cls(settings, timeout_s), PLACE.sub("x", settings.query.url) if settings.query else settings.endpoint
+        for right, setting, remedy in made._checks():
+            if not right:
+                raise ConfigurationError(f"providers.{name}.{setting}: {remedy}.")
+        table, end = f"providers.{name}", settings.endpoint
+        if fault := require_address(f"{table}.endpoint", end) or require_address(f"{table}.query.url", query_url):
             raise ConfigurationError(fault)
-        for header, value in settings.headers.items():
-            if not re.fullmatch(r"[A-Za-z0-9-]+", header) or not re.fullmatch(r"[ -~]*", value.get_secret_value()):
-                raise ConfigurationError(f"{where}.headers: names are letters, digits and -, values printable ASCII.")
-        for place in _PLACE.findall(str(settings.body)):
-            if place not in _PLACES and not place.startswith("param."):
-                raise ConfigurationError(f"{where}.body: {{{place}}} is none of {', '.join(sorted(_PLACES))} and param.NAME.")
-        if set(_PLACE.findall(settings.query_url)) - {"id", "reference"}:
-            raise ConfigurationError(f"{where}.query_url: only {{id}} and {{reference}} can stand in it.")
-        if settings.signature_header and not settings.signature_key.get_secret_value():
-            raise ConfigurationError(f"{where}.signature_key: a signature_header needs one.")
-        return cls(timeout_s, settings)
+        return made
+
+    def _checks(self) -> Sequence[tuple[object, str, str]]:
+        s, reports, ask, (headers, body, sent, asked) = self._settings, self._reports, self._ask, self._places
+        clean = all(re.fullmatch(r"[!#$%&'*+.^_`|~0-9a-z-]+\n[!-~]([ -~]*[!-~])?", f"{n}\n{v}") for n, v in self._headers().items())
+        signed, by_word = set(SIGNED.findall(reports.signed)), "taken" in s.codes.values() and "reference" in sent
+        return (
+            (clean and headers <= {"reference", "secret"}, "headers", "write printable ASCII, no {placeholder} but reference and secret"),
+            (not self._headers().keys() & {"host", "content-length", "transfer-encoding"}, "headers", "leave out what HTTP makes itself"),
+            (body <= IN_BODY and "text" in body and body & {"to", "to_digits"}, "body", f"use text, to or to_digits, of {sorted(IN_BODY)}"),
+            ("secret" not in sent | asked or re.fullmatch(r"[!-~]+", s.secret.get_secret_value()), "secret",
+             "write it in printable ASCII without blanks"),
+            (s.answer_reference or by_word, "answer_reference", "say where their id is, or name the code of taken and send {reference}"),
+            (reports.auth == "token" or reports.secret.get_secret_value(), "callback.secret", "set what proves that it is the gateway"),
+            ("body" in signed and all(re.search(SEEN, n) for n in signed - {"body"}), "callback.signed", "write {body} or more"),
+            (not zone_fault(reports.zone) and not (ask and zone_fault(ask.zone)), "callback.zone, query.zone", "name one such as UTC"),
+            (not ask or (asked <= IN_QUERY and asked - {"to", "to_digits", "secret"}), "query", f"ask by reference, of {sorted(IN_QUERY)}"),
+            (not ask or not ask.never_taken or "reference" in asked & sent, "query.never_taken", "send {reference} and ask by it"),
+        )
 
     async def open(self, context: ProviderContext) -> None:
-        """Prepare the connections of this event loop."""
-        await self._http.open()
-
-    async def close(self) -> None:
-        """Free the connections."""
-        await self._http.close()
+        """Prepare for calls; connections are made with the first one."""
+        await self._calls.open()
 
     async def submit(self, message: Message) -> Submission:
-        """Hand over one message as the configured JSON."""
-        require_number(message.to)
-        reply = await self._call("POST", self._settings.url, json.dumps(self._filled(self._settings.body, message)).encode())
-        code = word(_at(reply.json(), self._settings.code_path)) if self._settings.code_path else None
-        if 200 <= reply.status < 300 and (code in self._settings.taken_codes if self._settings.code_path else bool(reply.json())):
-            theirs = word(_at(reply.json(), self._settings.id_path))
-            return Submission("submitted", reply.body, reply.media_type, provider_reference=theirs, code=code or str(reply.status))
-        raise self._refusal(code, reply)
+        """Hand over one message. That a gateway took it means `submitted`, no more."""
+        number, (_, _, sent, asked) = require_number(message.to), self._places
+        values = {
+            "to": number, "to_digits": number.removeprefix("+"), "text": message.text, "reference": message.reference,
+            "callback_url": message.callback_url or None, "from_address": self.from_address or None,
+            "secret": self._settings.secret.get_secret_value()}
+        content = json.dumps(_fill(self._settings.body, values)).encode()
+        reply = await self._calls.send("POST", self._settings.endpoint, _fill(self._headers(), values), content)
+        answer = _read(reply.body)
+        code, their_id = _word(answer, self._settings.answer_code), _word(answer, self._settings.answer_reference)
+        by_address = "callback_url" in sent and bool(message.callback_url)
+        by_ours = by_address or ("reference" in sent and bool(self._reports.reference or "reference" in asked))
+        meaning = self._meaning(reply.status, code, has_id=their_id is not None, by_ours=by_ours)
+        shown = code if code and re.fullmatch(r"(?!.*[0-9]{7})[A-Za-z0-9/.+_:-]{1,64}", code) else str(reply.status)
+        if meaning == "taken":
+            return Submission("submitted", provider_reference=their_id, code=shown, **reply.kept)
+        refusal = REFUSALS.get(meaning, OutcomeUnknown)
+        raise refusal("The gateway did not say that it took the message; look up the code in its description.", code=shown, **reply.kept)
+
+    def _meaning(self, status: int, code: str | None, *, has_id: bool, by_ours: bool) -> Meaning:
+        codes, by_status = self._settings.codes, (STATUSES | self._settings.statuses).get(str(status), "unknown")
+        if 300 <= status < 400:
+            return "unknown"  # whoever sends us elsewhere does not speak for the gateway
+        meaning = by_status if code is None else codes.get(code, by_status if by_status == "ours" else "unknown")
+        proved = has_id or by_ours if code is not None else has_id and "taken" not in codes.values()  # who has a word for it must use it
+        return meaning if meaning != "taken" or (by_status == "taken" and proved) else "unknown"
 
     async def query(self, inquiry: Inquiry) -> InquiryAnswer | None:
-        """Ask for the report of one message, where an address to ask at is configured and what stands in it is known."""
-        known = {"id": inquiry.provider_reference, "reference": inquiry.reference}
-        if not self._settings.query_url or any(known.get(place) is None for place in _PLACE.findall(self._settings.query_url)):
+        """Their record of a message. That there is none counts only where they never gave us an id for it."""
+        ask, theirs, number = self._ask, inquiry.provider_reference, require_number(inquiry.to)
+        if ask is None or ("provider_reference" in self._places[3] and not (theirs or "").strip(".")):
             return None
-        url = _PLACE.sub(lambda found: quote(known[found[1]] or "", safe=""), self._settings.query_url)
-        reply = await self._call("GET", url, b"")
-        if reply.status != 200:
-            return None
-        found = [r for r in self._reports(reply.body, None) or () if r.kind != "submitted" or inquiry.provider_reference is None]
-        mine = [r for r in found if r.provider_reference in {None, inquiry.provider_reference} or r.reference == inquiry.reference]
-        return InquiryAnswer(reply.body, reply.media_type, mine)
+        values = {
+            "to": number, "to_digits": number.removeprefix("+"), "reference": inquiry.reference, "provider_reference": theirs,
+            "secret": self._settings.secret.get_secret_value()}
+        url = PLACE.sub(lambda place: quote(str(values[place[1]]), safe="", errors="replace"), ask.url)
+        url += "?" + urlencode(_fill(dict(ask.parameters), values), errors="replace") if ask.parameters else ""
+        reply = await self._calls.send("GET", url, _fill(self._headers(), values))
+        answer, rules = _read(reply.body), ask.model_copy(update={"codes": ask.codes or self._reports.codes})
+        if (reply.status == 200 or 400 <= reply.status < 500) and _word(answer, ask.no_such) in ask.never_taken:
+            return InquiryAnswer(reply.body, reply.media_type, never_taken=theirs is None)
+        found = _receipts(rules, answer, fallback=inquiry.reference) if reply.status == 200 else ()
+        mine = [one for one in found if one.reference == inquiry.reference and (theirs is None or one.provider_reference in {None, theirs})]
+        return InquiryAnswer(reply.body, reply.media_type, mine) if mine else None
 
     def parse_callback(self, callback: Callback) -> CallbackAnswer:
-        """Verify and read a pushed report: by its signature where one is configured, else by our token in the address."""
-        by = self._signed(callback) if self._settings.signature_header else "hmac-token" if callback.ours else None
-        found = self._reports(callback.body, by, callback.reference)
-        if found is None:
-            return CallbackAnswer(401 if by is None else 400)
-        if by is None or (found and all(receipt.authenticated_by is None for receipt in found)):
+        """Verify and translate a report that was pushed. Never raises, whatever the bytes."""
+        rules, get = self._reports, callback.method.upper() == "GET"
+        said = (dict(callback.query) if rules.format == "form" else {}) if get else _said(rules, callback.body)
+        how = None if get and rules.auth.startswith("hmac") else self._proof(callback)  # what is not signed is not said by them
+        ignored = any(_word(said, path) in words for path, words in rules.ignore.items())
+        found = () if ignored else _receipts(rules, said, fallback=callback.reference if how else None, how=how, own=callback.reference)
+        if how is None or (found and found[0].authenticated_by is None):
             return CallbackAnswer(401, receipts=found)
-        return CallbackAnswer(200, self._settings.report_answer.encode(), receipts=found)
+        if not found and not ignored:
+            return CallbackAnswer(400)
+        return CallbackAnswer(200, rules.answer.encode("utf-8", "replace"), rules.answer_media_type, found)
+
+    def _proof(self, callback: Callback) -> str | None:
+        rules, made = self._reports, self._reports.secret.get_secret_value().encode()
+        if rules.auth == "token":
+            return "hmac-token" if callback.ours else None
+        headers = {name: value.encode("utf-8", "replace") for name, value in callback.headers.items()}
+        if rules.auth != "header":
+            parts, pieces = headers | {"body": callback.body}, SIGNED.split(rules.signed)  # text, name, text, name, … text
+            signed = b"".join(parts.get(piece, b"") if at % 2 else piece.encode() for at, piece in enumerate(pieces))
+            digest = hmac.digest(made, signed, rules.auth.removeprefix("hmac-"))
+            made = digest.hex().encode() if rules.encoding == "hex" else b64encode(digest)
+        genuine = hmac.compare_digest(rules.prefix.encode() + made, headers.get(rules.header.lower(), b""))
+        return ("header-secret" if rules.auth == "header" else rules.auth) if genuine else None
 
     def parse_receipt(self, raw: bytes, media_type: str) -> Sequence[Receipt]:
-        """Read a pushed body; not authenticated here."""
-        return self._reports(raw, None) or ()
+        """Translate a callback's body, not authenticated here; garbage gives nothing."""
+        return self.parse_callback(Callback("POST", {}, {}, raw)).receipts  # nothing proves it, so that they are as they were read
 
-    def _signed(self, callback: Callback) -> str | None:
-        given = callback.headers.get(self._settings.signature_header.lower(), "").encode("utf-8", "replace")
-        digest = hmac.digest(self._settings.signature_key.get_secret_value().encode(), callback.body, "sha256")
-        good = [hmac.compare_digest(form, given) for form in (digest.hex().encode(), base64.b64encode(digest))]
-        return "hmac-sha256" if any(good) else None
+    async def close(self) -> None:
+        """Free the connections; safe to call twice."""
+        await self._calls.close()
 
-    def _reports(self, body: bytes, by: str | None, reference: str | None = None) -> list[Receipt] | None:
-        """Receipts of a body; null if it holds no report."""
-        path = [name for name in self._settings.reports_path.split(".") if name]
-        found = elements(body, *path) if path else elements(body) or elements(b"[" + body + b"]")
-        if found is None:
-            return None
-        told = [pair for pair in found if _at(pair[0], self._settings.status_path) is not None]
-        alone = len(told) == 1  # then it speaks of the attempt whose address was called
-        return [self._receipt(report, raw, by, reference, alone=alone) for report, raw in told] or ([] if path else None)
 
-    def _receipt(self, report: Mapping[str, Any], raw: bytes, by: str | None, bound: str | None, *, alone: bool) -> Receipt:
-        settings = self._settings
-        code, ours = word(_at(report, settings.status_path)), word(_at(report, settings.report_reference_path))
-        named = ours if ours is not None and _REFERENCE.fullmatch(ours) else None
-        reference = bound or named if alone else named
-        if by == "hmac-token" and bound not in {None, reference}:
-            by = None  # the token of one attempt vouches for no other
-        kind = settings.statuses.get(code or "", "unmapped")
-        at = _at(report, settings.report_time_path)
-        end = kind in _STRIKES
-        claimed = from_unix(at, end_of_second=end) if isinstance(at, int) and not isinstance(at, bool) else None
-        if isinstance(at, str):
-            claimed = in_zone(at, settings.zone, end_of_second=end) or (at if re.search(r"[Tt].*([Zz]|[+-]\d\d:\d\d)$", at) else None)
-        return Receipt(
-            kind, reference=reference,
-            provider_reference=word(_at(report, settings.report_id_path)), recipient=word(_at(report, settings.report_to_path), 40),
-            code=code, claimed_time_raw=word(at, 60), claimed_at=claimed, authenticated_by=by, raw=raw)
+def _fill(shape: Any, values: Mapping[str, str | None]) -> Any:
+    if isinstance(shape, str):  # in one pass, so that a text with braces stays a text
+        missing = any(values[name] is None for name in PLACE.findall(shape))
+        return None if missing else PLACE.sub(lambda place: str(values[place[1]]), shape)
+    if isinstance(shape, list):
+        return [filled for one in shape if (filled := _fill(one, values)) is not None]
+    if isinstance(shape, dict):
+        return {name: filled for name, one in shape.items() if (filled := _fill(one, values)) is not None}
+    return shape
 
-    def _filled(self, value: Any, message: Message) -> Any:
-        """The configured JSON with the message in its places."""
-        if isinstance(value, Mapping):
-            return {name: self._filled(inner, message) for name, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [self._filled(inner, message) for inner in value]
-        if not isinstance(value, str):
-            return value
-        known = {"to": message.to, "text": message.text, "reference": message.reference, "from": self.from_address,
-                 "callback_url": message.callback_url or "", **{f"param.{k}": v for k, v in message.template_params.items()}}
-        for place in _PLACE.findall(value):
-            if place not in known:
-                raise ProviderUnavailable("The configured body wants a parameter that the notice does not have.", code="template-params")
-        return _PLACE.sub(lambda found: known[found[1]], value)
 
-    async def _call(self, method: str, url: str, body: bytes) -> Reply:
-        headers = {name.lower(): value.get_secret_value() for name, value in self._settings.headers.items()}
-        return await self._http.send(method, url, {"content-type": "application/json", "accept": "application/json"} | headers, body)
+def _read(raw: bytes) -> object:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
 
-    def _refusal(self, code: str | None, reply: Reply) -> Exception:
-        """What an answer that did not take the message means, by the table in this module's head."""
-        settings, status = self._settings, str(reply.status)
-        kept: dict[str, Any] = {"code": code or status, **reply.kept}
-        for told in (code, status):
-            if told in settings.permanent_codes:
-                return PermanentFailure("The gateway says that there is no such number.", **kept)
-            if told in settings.rejected_codes:
-                return Rejected("The gateway refuses this message or number.", **kept)
-            if told in settings.later_codes:
-                return TemporaryFailure("The gateway does not take this message for now; it is tried again.", **kept)
-            if told in settings.unavailable_codes or (told in _OURS_TO_MEND and told == status):
-                return ProviderUnavailable("The gateway does not let us in; look up the code in its description.", **kept)
-        certain = 400 <= reply.status < 500 or (code is not None and 200 <= reply.status < 300 and code not in settings.taken_codes)
-        if not certain:
-            return OutcomeUnknown("The gateway's answer does not say whether the message was taken.", **kept)
-        if settings.other_codes == "rejected":
-            return Rejected("The gateway refuses the message.", **kept)
-        return ProviderUnavailable("The gateway did not take the message; look up the code in its description.", **kept)
+
+def _said(rules: CallbackSettings, raw: bytes) -> object:
+    if rules.format == "json":
+        return _read(raw)
+    try:
+        return dict(reversed(parse_qsl(raw.decode(), keep_blank_values=True, max_num_fields=200)))  # the first of a name counts
+    except ValueError:
+        return None
 
 
 def _at(value: Any, path: str) -> Any:
-    """The member that a dotted path names; null where there is none."""
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(value, dict) and path in value:  # a form's member may have dots in its name
+        return value[path]
+    for step in path.split("."):
+        if isinstance(value, list):
+            value = value[int(step)] if step.isdecimal() and int(step) < len(value) else None
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
     return value
+
+
+def _word(value: object, path: str) -> str | None:
+    found = _at(value, path) if path else None
+    return json.dumps(found) if isinstance(found, bool) else word(found)
+
+
+def _receipts(
+    rules: ReportSettings, said: object, *, fallback: str | None = None, how: str | None = None, own: str | None = None,
+) -> tuple[Receipt, ...]:
+    code, error, ours, theirs = (_word(said, path) for path in (rules.code, rules.error, rules.reference, rules.provider_reference))
+    if ours is None and (theirs is None or how in {None, "hmac-token"}):
+        ours = fallback  # one report at the address of one attempt, or the answer to a question about it
+    if code is None or (ours is None and theirs is None):
+        return ()
+    full, at = f"{code}/{error}" if error is not None else code, _at(said, rules.time)
+    kind = rules.codes.get(full) or rules.codes.get(code) or "unmapped"
+    return (Receipt(
+        kind, reference=ours, provider_reference=theirs, code=full, claimed_at=_claimed(rules.zone, at, kind),
+        claimed_time_raw=at if isinstance(at, str) else json.dumps(at) if isinstance(at, int | float) else None,
+        authenticated_by=None if how == "hmac-token" and own not in {None, ours} else how),)  # its token vouches for one attempt alone
+
+
+def _claimed(zone: str, at: Any, kind: str) -> str | None:
+    if not isinstance(at, str) or re.fullmatch(r"[0-9]{9,11}", at):
+        return from_unix(int(at) if isinstance(at, str) else at, end_of_second=kind in STRIKES)
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return in_zone(at, zone, end_of_second=kind in STRIKES)
+    return moment.isoformat() if moment.microsecond else from_unix(moment.timestamp(), end_of_second=kind in STRIKES)

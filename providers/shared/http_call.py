@@ -2,7 +2,8 @@
 
 Called by the SMS providers that speak HTTP. httpx over the aiohttp transport, since httpx alone slows down under concurrency.
 The transport tells a kept connection that broke off after the request was written as if nothing had been sent, so what
-aiohttp itself said decides: only without a connection was nothing taken.
+aiohttp itself said decides: only without a connection was nothing taken. aiohttp sends a GET, HEAD or PUT again when a connection
+breaks off without an answer; `_once` stands between and makes of it an error that aiohttp passes on.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from noticesvc.provider import OutcomeUnknown, ProviderUnavailable, Rejected
 
 LONGEST_ANSWER = 1 << 20
 _KEPT_S = 10.0
+_CONNECTIONS = 1000
 _HEADER = re.compile(r"[!#-'*+.^_`|~0-9A-Za-z-]+")
 _PRINTABLE = re.compile(r"[ -~]*")
 _NUMBER = re.compile(r"\+[1-9][0-9]{5,18}")
@@ -56,10 +58,12 @@ class HttpCalls:
 
     async def open(self) -> None:
         """Prepare; connections are made with the first call."""
-        limits = httpx.Limits(max_connections=1000, max_keepalive_connections=1000, keepalive_expiry=_KEPT_S)
-        timeout = httpx.Timeout(self._timeout_s, connect=self._timeout_s / 2)
-        self._client = httpx.AsyncClient(transport=AiohttpTransport(trust_env=False, limits=limits), timeout=timeout,
-                                         follow_redirects=False, trust_env=False)
+        trusted = httpx.create_ssl_context(trust_env=False)
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEPT_S, ssl=trusted), middlewares=(_once,))
+        self._client = httpx.AsyncClient(
+            transport=AiohttpTransport(verify=trusted, trust_env=False, client=session),
+            timeout=httpx.Timeout(self._timeout_s, connect=self._timeout_s / 2), follow_redirects=False, trust_env=False)
 
     async def close(self) -> None:
         """Free the connections; safe to call twice."""
@@ -92,6 +96,16 @@ class HttpCalls:
             raise OutcomeUnknown("The gateway's answer is over 1 MiB and was cut.", code="too-long",
                                  raw=reply.body[:LONGEST_ANSWER], media_type=reply.media_type)
         return reply
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Pass a request on (a middleware of aiohttp's); what breaks off raises an error after which aiohttp does not try again."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:  # no connection, and no second try either
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError):
+        raise aiohttp.ClientConnectionError("broken off") from None
 
 
 def _request(client: httpx.AsyncClient, method: str, url: str, headers: Mapping[str, str], content: bytes) -> httpx.Request:

@@ -26,6 +26,7 @@ from noticesvc.provider import (
     TemporaryFailure,
 )
 from providers.aliyun import Aliyun
+from providers.http import Http
 from providers.kannel import Kannel
 from providers.mx import Mx
 from providers.sandbox import Sandbox
@@ -275,7 +276,7 @@ def test_a_channel_it_cannot_serve_is_a_configuration_error(name):
 
 def test_settings_refuse_unknown_members_and_hide_secrets():
     """A misspelt setting is an error, and no secret stands in a repr."""
-    for kind in (Smtp, Mx, Kannel, Sandbox, Aliyun, Tencent, Twilio):
+    for kind in (Smtp, Mx, Kannel, Sandbox, Aliyun, Http, Tencent, Twilio):
         with pytest.raises(ValueError, match="pasword"):
             kind.Settings.model_validate({"pasword": "x", "from_address": "n@example.com"})
     assert SECRET not in repr(Smtp.Settings(from_address="n@example.com", username="u", password=SECRET))

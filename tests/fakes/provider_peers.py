@@ -167,7 +167,7 @@ class VendorPeer:
     channel = "sms"
     timeout_s = PATIENT_S
 
-    def __init__(self, kind, make, codes, *, address="endpoint", path="", **settings):
+    def __init__(self, kind, make, codes, /, *, address="endpoint", path="", **settings):
         self.kind, self._make, self.codes, self._settings = kind, make, codes, settings
         self._address, self._path = address, path
         self.moves = [vendor_server.GOOD]
@@ -233,10 +233,12 @@ def http():
     """A generic gateway, as its operator would set it up."""
     return VendorPeer(
         Http, vendor_server.HttpGateway,
-        {"temporary": "17", "permanent": "4", "rejected": "9", "out of money": "2"}, address="url", path="/send",
-        headers={"Authorization": f"Bearer {SECRET}"}, code_path="result.code", id_path="result.id",
-        body={"to": "{to}", "message": {"text": "{from}: {text}", "ref": "{reference}"}, "report_to": "{callback_url}", "flash": False},
-        permanent_codes=["4"], rejected_codes=["9"], later_codes=["17"], from_address="10690000")
+        {"temporary": "17", "permanent": "4", "rejected": "9", "out of money": "2"}, path="/send",
+        headers={"Authorization": f"Bearer {SECRET}"}, from_address="10690000",
+        body={"to": "{to}", "message": {"text": "{from_address}: {text}", "ref": "{reference}"}, "report_to": "{callback_url}",
+              "flash": False},
+        answer_code="result.code", answer_reference="result.id",
+        codes={"0": "taken", "4": "permanent", "9": "policy", "17": "temporary", "2": "ours"})
 
 
 class SandboxPeer:

@@ -35,8 +35,10 @@ _SETTINGS: Mapping[str, str] = {
                'templates = {{ storm = {{ code = "1110", params = ["name"] }} }}\nunknown_subscriber_errors = ["MK:0001"]\n',
     "twilio": 'kind = "twilio"\nendpoint = "{url}"\naccount_sid = "ACtest0000000000"\nauth_token = "{secret}"\n'
               'from_address = "+15005550006"\n',
-    "json": 'kind = "http"\nurl = "{url}/send"\nheaders = {{ Authorization = "Bearer {secret}" }}\ncode_path = "result.code"\n'
-            'id_path = "result.id"\nbody = {{ to = "{{to}}", text = "{{text}}", ref = "{{reference}}", report_to = "{{callback_url}}" }}\n',
+    "json": 'kind = "http"\nendpoint = "{url}/send"\nheaders = {{ Authorization = "Bearer {secret}" }}\nanswer_code = "result.code"\n'
+            'answer_reference = "result.id"\ncodes = {{ 0 = "taken" }}\n'
+            'body = {{ to = "{{to}}", text = "{{text}}", ref = "{{reference}}", report_to = "{{callback_url}}" }}\n'
+            'callback.codes = {{ DELIVRD = "arrived", ENROUTE = "relayed", EXPIRED = "expired", UNDELIV = "rejected" }}\n',
 }
 
 

@@ -53,6 +53,31 @@ async def test_what_cannot_be_an_address_is_not_called():
     assert (type(refused), refused.code, taken) == (ProviderUnavailable, "address", 0)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "POST"])
+@pytest.mark.parametrize("kept", [False, True])
+async def test_nothing_is_sent_twice(method, kept):
+    """Where the other side takes a request and closes, on a new connection or a kept one, no second one follows, whatever the method."""
+    taken = []
+
+    async def lose(reader, writer):
+        if kept:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        taken.append((await reader.readuntil(b"\r\n\r\n")).split(b" ")[0].decode())
+
+    calls = HttpCalls(60)
+    await calls.open()
+    door = Door(lose)
+    url = f"http://127.0.0.1:{await door.open('127.0.0.1', 0)}/"
+    if kept:
+        assert (await calls.send("GET", url, {})).body == b"ok"
+    with pytest.raises(OutcomeUnknown):
+        await calls.send(method, url, {})
+    await calls.close()
+    await door.close()
+    assert taken == [method]
+
+
 async def test_what_is_not_open_sends_nothing():
     """A call before `open` is certainly not taken."""
     with pytest.raises(ProviderUnavailable):
