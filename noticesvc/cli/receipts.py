@@ -18,10 +18,13 @@ def receipts() -> None:
 
 
 @receipts.command()
-@click.option("--provider", "kind", required=True, metavar="KIND", help="The kind of provider whose receipts these are, such as smtp.")
+@click.option("--provider", "kind", required=True, metavar="KIND",
+              help="The kind of provider whose receipts these are, such as smtp; with --config the name of a configured one.")
+@click.option("--config", "config_file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), default=None,
+              help="Read as a provider of this configuration does; without it, as its kind does with the defaults of its settings.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...",
                 type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
-def parse(kind: str, files: tuple[Path, ...]) -> None:
+def parse(kind: str, config_file: Path | None, files: tuple[Path, ...]) -> None:
     """Print what a provider's parser finds in each FILE (an .eml for smtp, a callback body for the others; - for stdin).
 
     One JSON line a file: {"file", "receipts": [{"kind", "provider_reference", "recipient", "claimed_time_raw", "code",
@@ -30,7 +33,7 @@ def parse(kind: str, files: tuple[Path, ...]) -> None:
     import json
     import sys
 
-    provider = _bare(kind)
+    provider = _bare(kind) if config_file is None else _configured(config_file, kind)
     for file in files:
         stream = sys.stdin.buffer if str(file) == "-" else file.open("rb")
         with stream:
@@ -55,6 +58,18 @@ def _read(provider: "Provider", raw: bytes) -> "tuple[Receipt, ...]":
     except Exception:  # whatever the bytes: a parser that fails on them finds nothing
         return ()
     return ()
+
+
+def _configured(file: Path, name: str) -> "Provider":
+    """Make a provider as a configuration has it. Raises ConfigurationError if there is none of this name."""
+    from noticesvc import config
+    from noticesvc.bootstrap.plugins import configure
+    from noticesvc.errors import ConfigurationError
+
+    settings = config.load(file)
+    if name not in settings.providers:
+        raise ConfigurationError(f"--provider: {file} has no provider of this name; there are {', '.join(sorted(settings.providers))}.")
+    return configure({name: settings.providers[name]}, settings.folder)[name]
 
 
 def _bare(kind: str) -> "Provider":

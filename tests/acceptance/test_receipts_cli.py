@@ -107,3 +107,21 @@ def test_an_unknown_kind_names_those_there_are(tmp_path):
     done, lines = parse("pigeon", file)
     assert (done.returncode, lines) == (1, [])
     assert "smtp" in done.stderr
+
+
+def test_bytes_are_read_as_a_configured_provider_does(tmp_path):
+    """With --config the operator's own code table counts; a name that is not there is told with those that are."""
+    report, settings = tmp_path / "report.json", tmp_path / "config.toml"
+    report.write_text('{"m": {"ref": "r", "id": "v-1", "state": "GONE"}}')
+    settings.write_text("""[providers.gate]
+kind = "http"
+channel = "sms"
+endpoint = "https://sms.example.com/"
+callback = { reference = "m.ref", provider_reference = "m.id", code = "m.state", codes = { GONE = "expired" } }
+""")
+    done, lines = parse("gate", report, "--config", settings)
+    assert done.returncode == 0, done.stderr
+    assert [(r["kind"], r["provider_reference"], r["code"]) for r in lines[0]["receipts"]] == [("expired", "v-1", "GONE")]
+    done, lines = parse("http", report, "--config", settings)
+    assert (done.returncode, lines) == (1, [])
+    assert "gate" in done.stderr
