@@ -6,23 +6,22 @@ all readers. A reader who is slow misses what came in between and gets what hold
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import structlog
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from noticesvc.api import access
+from noticesvc.api import event_stream
 from noticesvc.api.context import Call, House
 from noticesvc.api.endpoint import Endpoint
+from noticesvc.api.event_stream import News
 from noticesvc.api.notices import id_of
-from noticesvc.errors import AccessError, NoticesvcError
 from noticesvc.operations import broadcast_watching, broadcasts
 
 log = structlog.get_logger()
 POLL_S = 1.0
-HEARTBEAT_S = 15.0  # keeps proxies from closing a silent stream, and is when the key is checked again
 _ENDED = ("completed", "cancelled")
 
 
@@ -33,7 +32,7 @@ class Watch:
         self._house = house
         self._listeners: dict[str, set[asyncio.Event]] = {}
         self._known: dict[str, tuple[Any, ...]] = {}
-        self.latest: dict[str, tuple[bytes, bool]] = {}  # the event, and whether it is the last
+        self.latest: dict[str, News] = {}
         self._task: asyncio.Task[None] | None = None
 
     def join(self, broadcast_id: str) -> asyncio.Event:
@@ -73,7 +72,7 @@ class Watch:
             return
         self._known[broadcast_id] = known
         told = {name: seen[name] for name in ("id", "state", "counts", "rate_per_s", "eta_s")}
-        self.latest[broadcast_id] = f"event: broadcast\ndata: {json.dumps(told)}\n\n".encode(), seen["state"] in _ENDED
+        self.latest[broadcast_id] = News(f"event: broadcast\ndata: {json.dumps(told)}\n\n".encode(), last=seen["state"] in _ENDED)
         for event in self._listeners[broadcast_id]:
             event.set()
 
@@ -82,10 +81,7 @@ async def stream(call: Call) -> Response:
     """State and counts at the start and at every change; the stream ends with the broadcast."""
     broadcast_id = id_of(call.request, "broadcast_id")
     await call.read(broadcasts.one, call.access, broadcast_id)  # whether it is there, and this key may see it
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    if call.request.method == "HEAD":  # a body that nobody reads must not run
-        return Response(headers=headers, media_type="text/event-stream")
-    return StreamingResponse(_events(call, broadcast_id), media_type="text/event-stream", headers=headers)
+    return event_stream.reply(call, lambda: _events(call, broadcast_id))
 
 
 def _watch(call: Call) -> Watch:
@@ -97,34 +93,17 @@ def _watch(call: Call) -> Watch:
 
 
 async def _events(call: Call, broadcast_id: str) -> AsyncIterator[bytes]:
-    stopping: asyncio.Event = call.request.app.state.stopping
     watch = _watch(call)
     changed = watch.join(broadcast_id)
-    ended = asyncio.create_task(stopping.wait())
-    checked = time.monotonic()
+
+    async def news() -> News:
+        return watch.latest[broadcast_id]
+
     try:
-        while not stopping.is_set():
-            if changed.is_set():
-                changed.clear()
-                data, last = watch.latest[broadcast_id]
-                yield data
-                if last:
-                    return
-            woken = asyncio.create_task(changed.wait())
-            try:
-                await asyncio.wait({woken, ended}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
-            finally:  # also when the client has gone
-                woken.cancel()
-            if time.monotonic() - checked >= HEARTBEAT_S:
-                checked = time.monotonic()
-                await access.authenticate(call.request, call.house)  # revoked: the stream ends
-                yield b": still here\n\n"
-    except AccessError:
-        return
-    except NoticesvcError as error:
-        log.warning("a broadcast's stream ends", error=type(error).__name__)  # the client comes again by itself
+        async with aclosing(event_stream.kept_open(call, changed, news)) as events:
+            async for event in events:
+                yield event
     finally:
-        ended.cancel()
         watch.leave(broadcast_id, changed)
 
 

@@ -6,24 +6,23 @@ every two seconds for what other processes did. Called by the route in `inbox`.
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import structlog
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from noticesvc.api import access
+from noticesvc.api import event_stream
 from noticesvc.api.context import Call, House
+from noticesvc.api.event_stream import News
 from noticesvc.api.recipients import recipient_id_of
-from noticesvc.errors import AccessError, NoticesvcError
 from noticesvc.operations import inbox
 from noticesvc.operations.inbox import Pulse
 
 log = structlog.get_logger()
 POLL_S = 2.0
 _SETTLE_S = 0.05  # many commits in a row are looked at once
-HEARTBEAT_S = 15.0  # keeps proxies from closing a silent stream, and is when the key or token is checked again
 
 
 class Watch:
@@ -79,10 +78,7 @@ class Watch:
 async def stream(call: Call) -> Response:
     """The unread count and new messages, at the start and at every change."""
     subject_id = await call.read(inbox.subject_of, call.access, recipient_id_of(call.request))
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    if call.request.method == "HEAD":  # a body that nobody reads must not run
-        return Response(headers=headers, media_type="text/event-stream")
-    return StreamingResponse(_events(call, subject_id), media_type="text/event-stream", headers=headers)
+    return event_stream.reply(call, lambda: _events(call, subject_id))
 
 
 def _watch(call: Call) -> Watch:
@@ -94,37 +90,23 @@ def _watch(call: Call) -> Watch:
 
 
 async def _events(call: Call, subject_id: str) -> AsyncIterator[bytes]:
-    stopping: asyncio.Event = call.request.app.state.stopping
     watch = _watch(call)
     changed = watch.join(subject_id)
     changed.set()
-    ended = asyncio.create_task(stopping.wait())
     told: set[str] = set()
     last: bytes | None = None
-    checked = time.monotonic()
+
+    async def news() -> News:
+        nonlocal told, last
+        before = last
+        last, told = await _news(call, subject_id, told)
+        return News(None if last == before else last)
+
     try:
-        while not stopping.is_set():
-            if changed.is_set():
-                changed.clear()
-                data, told = await _news(call, subject_id, told)
-                if data != last:
-                    yield data
-                    last = data
-            woken = asyncio.create_task(changed.wait())
-            try:
-                await asyncio.wait({woken, ended}, timeout=HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
-            finally:  # also when the client has gone
-                woken.cancel()
-            if time.monotonic() - checked >= HEARTBEAT_S:
-                checked = time.monotonic()
-                await access.authenticate(call.request, call.house, inbox_token=True)  # revoked or over: the stream ends
-                yield b": still here\n\n"
-    except AccessError:
-        return
-    except NoticesvcError as error:
-        log.warning("an inbox stream ends", error=type(error).__name__)  # the client comes again by itself
+        async with aclosing(event_stream.kept_open(call, changed, news, inbox_token=True)) as events:
+            async for event in events:
+                yield event
     finally:
-        ended.cancel()
         watch.leave(subject_id, changed)
 
 
