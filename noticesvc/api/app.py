@@ -1,4 +1,4 @@
-"""The ASGI application: every family's endpoints, the door of areas without a route, and errors as problems.
+"""The ASGI application: every family's endpoints, and errors as problems.
 
 Called by bootstrap. Routing, measuring and the turn from exception to problem happen here, so that no exception ever
 reaches the server, whose log would repeat its message.
@@ -10,7 +10,6 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from importlib import import_module
-from importlib.util import find_spec
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,23 +18,21 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from noticesvc import metrics, tracing
-from noticesvc.api import door, openapi, operations_routes, problem
+from noticesvc.api import openapi, operations_routes, problem
 from noticesvc.api.context import House
 from noticesvc.api.endpoint import Endpoint
 
 Serve = Callable[[Request], Awaitable[Response]]
 # The families in the order in which the OpenAPI document shows them.
-FAMILIES = ("recipients", "erasure", "notices", "templates", "documents", "announcements", "statements", "duties", "broadcasts",
-            "broadcast_people", "broadcast_stream", "inbox",
-            "callbacks", "pages", "proofs", "cases", "check", "ledger")
+FAMILIES = ("recipients", "erasure", "notices", "templates", "documents", "announcements", "statements", "broadcasts",
+            "broadcast_people", "broadcast_stream", "inbox", "callbacks", "pages", "proofs", "cases", "check", "ledger")
 
 
 def endpoints() -> tuple[Endpoint, ...]:
     """Every endpoint that exists."""
     found: list[Endpoint] = []
     for family in FAMILIES:
-        if find_spec(f"noticesvc.api.{family}") is not None:
-            found += import_module(f"noticesvc.api.{family}").ENDPOINTS
+        found += import_module(f"noticesvc.api.{family}").ENDPOINTS
     return (*found, *operations_routes.ENDPOINTS)
 
 
@@ -45,7 +42,7 @@ def make(house: House, role: str, stopping: asyncio.Event, more: Iterable[BaseRo
     `more` are routes beside the API, such as the console's pages.
     """
     made = endpoints()
-    routes = _routes((*made, *door.missing(made)))
+    routes = _routes(made)
     app = Starlette(routes=[*routes, *more], exception_handlers={HTTPException: _unrouted, Exception: problem.on_error})
     app.router.redirect_slashes = False
     app.state.house, app.state.role, app.state.stopping = house, role, stopping
