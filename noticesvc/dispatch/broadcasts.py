@@ -3,7 +3,7 @@
 Every worker runs them; the row of a broadcast is held by one of them at a time, so that they never do the same twice.
 """
 
-from noticesvc.dispatch.loop import Loop
+from noticesvc.dispatch.loop import Loop, Loops
 from noticesvc.operations import broadcast_expansion, broadcast_upkeep
 from noticesvc.operations.world import World
 from noticesvc.storage.database import Database
@@ -11,28 +11,14 @@ from noticesvc.storage.database import Database
 _POLL_S = 0.5
 
 
-class Broadcasts:
-    """Started by bootstrap where a worker runs. `start` and `stop` belong to the event loop that runs them."""
+class Broadcasts(Loops):
+    """Started by bootstrap where a worker runs. Stopped between two transactions: what is not made yet is made by whoever starts next."""
 
     def __init__(self, database: Database, world: World) -> None:
         self._database, self._world = database, world
         self._loops = [Loop("broadcast-expansion", self._expand, _POLL_S), Loop("broadcast-upkeep", self._look, _POLL_S)]
         for loop in self._loops:
             database.on_commit("broadcasts", loop.woken.set)
-
-    async def start(self) -> None:
-        """Begin."""
-        for loop in self._loops:
-            loop.start()
-
-    async def stop(self, grace_s: float) -> None:
-        """End between two transactions: what is not made yet is made by whoever starts next."""
-        for loop in self._loops:
-            await loop.stop()
-
-    def faults(self) -> dict[str, str]:
-        """Loops that ended although nobody asked them to."""
-        return {loop.name: "This loop has ended; restart the process." for loop in self._loops if loop.dead}
 
     async def _expand(self) -> bool:
         return await self._database.write(broadcast_expansion.expand, self._world) > 0

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import structlog
 
-from noticesvc.dispatch.loop import Loop
+from noticesvc.dispatch.loop import Loop, Loops
 from noticesvc.errors import UnavailableError
 from noticesvc.operations import anonymising, cures, horizons, later_announcements, receipts, sandbox, upkeep
 from noticesvc.operations.world import World
@@ -28,8 +28,8 @@ _AUTHENTICATE_S = 10.0  # under what `receipts.due` gives for interpreting
 _ASK_FOR_S = 3600.0  # how long a mail waits for a DNS that does not answer, before it counts as unauthenticated
 
 
-class Housekeeping:
-    """The worker's small loops. `start` and `stop` belong to the event loop that runs them."""
+class Housekeeping(Loops):
+    """The worker's small loops."""
 
     def __init__(self, database: Database, world: World, providers: Mapping[str, Provider]) -> None:
         self._database, self._world, self._providers = database, world, providers
@@ -45,20 +45,6 @@ class Housekeeping:
         self._loops.append(cure_loop)
         if world.sandbox:
             self._loops.append(Loop("sandbox-receipts", self._sandbox, _SANDBOX_POLL_S))
-
-    async def start(self) -> None:
-        """Begin."""
-        for loop in self._loops:
-            loop.start()
-
-    async def stop(self, grace_s: float) -> None:
-        """End."""
-        for loop in self._loops:
-            await loop.stop()
-
-    def faults(self) -> dict[str, str]:
-        """Loops that ended although nobody asked them to."""
-        return {loop.name: "This loop has ended; restart the process." for loop in self._loops if loop.dead}
 
     async def _receipts(self) -> bool:
         found = await self._database.write(receipts.due, self._world, _RECEIPTS)

@@ -53,3 +53,23 @@ class Loop:
                 log.error("turn failed", loop=self.name, error=type(error).__name__, exc_info=True)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
+
+
+class Loops:
+    """A component that is nothing but loops. `start` and `stop` belong to the event loop that runs them."""
+
+    _loops: list[Loop]
+
+    async def start(self) -> None:
+        """Begin."""
+        for loop in self._loops:
+            loop.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """End, each between two turns or in one that waits."""
+        for loop in self._loops:
+            await loop.stop()
+
+    def faults(self) -> dict[str, str]:
+        """Loops that ended although nobody asked them to."""
+        return {loop.name: "This loop has ended; restart the process." for loop in self._loops if loop.dead}

@@ -7,14 +7,13 @@ kept as written. Errors never repeat the address.
 
 import re
 import unicodedata
-from typing import Final, Literal
+from typing import Final
 
 import email_validator
 import phonenumbers
 
 from noticesvc.errors import Fault, InputError
 
-ContactChannel = Literal["sms", "email", "postal"]
 CONTACT_CHANNELS: Final = ("sms", "email", "postal")
 """Channels that have addresses; the account itself (`in_site`) is implicit and an announcement has none."""
 

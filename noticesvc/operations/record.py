@@ -1,13 +1,13 @@
 """Recording what providers answered: outcomes, evidence, entries, retries and results, many attempts in one transaction."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 from sqlalchemy import update
 
-from noticesvc.domain import delivery, instant, retry
+from noticesvc.domain import delivery, retry
 from noticesvc.operations import contents, inquiries
 from noticesvc.operations.evidence import NewEvidence, Recorder, open_code, open_word
 from noticesvc.operations.settle import close, settle
@@ -201,20 +201,3 @@ def _begun_at(unit: Unit, answer: Answer) -> int:
     """When the delivery was first tried: a late rung of a ladder has its own time for retries."""
     first = unit.history().attempt(answer.notice_id, answer.channel, 1)
     return int(first.intended_at) if first is not None else unit.tx.now
-
-
-def give_up(tx: Tx, world: World, schedule: Schedule, attempts: Collection[tuple[str, str, int, int | None]], jitter: float) -> None:
-    """Attempts (notice, channel, number, call start) whose worker died without an answer: their outcome is unknown."""
-    record(
-        tx,
-        world,
-        schedule,
-        [Answer(n, c, number, "unknown", started, tx.now) for n, c, number, started in attempts],
-        [jitter] * len(attempts),
-    )
-
-
-def horizon_of(channel: str, started_at: int) -> int | None:
-    """When to stop waiting for a receipt of an attempt on this channel, in microseconds."""
-    found = delivery.HORIZON.get(channel)
-    return None if found is None else instant.to_micros(instant.from_micros(started_at) + found)

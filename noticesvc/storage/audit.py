@@ -15,7 +15,6 @@ from noticesvc.storage.transaction import Tx
 
 PAGE = 5_000
 PARKED = ("in_site", "postal", "announcement")  # channels that wait for an account or for people, or were published and struck
-_OWNED_STATES = ("pending", "claimed", "sent", "unknown")
 
 
 class Naming(NamedTuple):
