@@ -2,7 +2,8 @@
 
 (a) RECIPIENTS (10⁶) imported, uploaded, approved, expanded and delivered in-site: once at a hundredth of the size and once at full size
 without kills, for rates, memory and urgent notices beside it; then with KILLS, of which nothing may be lost or doubled.
-(b) 50,000 recipients over mail and SMS, some unreachable: the report against the sinks. (c) Pause and cancel under load.
+(b) 50,000 recipients over mail and SMS, some unreachable: the report against the sinks. (c) Pause and cancel under load. (d) Notices
+made while none is due, RECIPIENTS of them.
 The seed is printed and makes the same run again; an interrupted run goes on with --resume DIR. Results go to bench/RESULTS.md. Exit
 status 0: nothing found wrong.
 """
@@ -19,13 +20,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.broadcast import exactly_once, hold, results, unserved
+from bench.broadcast import exactly_once, hold, making, results, unserved
 from bench.broadcast.audience import imported
 from bench.broadcast.house import Kept, opened
 from tests.support import postgres
 
 ROLES = ("api", "worker")
-PARTS = ("a", "b", "c")
+PARTS = ("a", "b", "c", "d")
 _SERVER = {"autovacuum_naptime": "15s", "max_wal_size": "4GB", "shared_buffers": "256MB"}
 
 
@@ -118,6 +119,16 @@ class Run:
     def c(self) -> None:
         """Pause and cancel."""
         self._once("c", lambda: hold.measure(self._folder / "c", self._database("c"), ROLES, recipients=self._sizes["held"]))
+
+    def d(self) -> None:
+        """Expansion with nothing beside it."""
+        numbers = range(self._sizes["recipients"])
+
+        def made() -> tuple[dict[str, float], list[str]]:
+            with opened(self._folder / "d", self._database("d"), ROLES) as house:
+                imported(house, numbers)
+                return making.measure(house, self._database("d"), numbers)
+        self._once("d", made)
 
 
 if __name__ == "__main__":

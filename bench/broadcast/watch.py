@@ -102,6 +102,14 @@ class Poll:
         """Wait until it is completed or cancelled."""
         self.until(2.0, limit_s)
 
+    def until_expanded(self, limit_s: float) -> None:
+        """Wait until all notices are made."""
+        ends = time.monotonic() + limit_s
+        while self.expanded_at() is None:
+            if time.monotonic() > ends:
+                raise SystemExit(f"the broadcast stands still: {self.last}")
+            time.sleep(0.005)
+
     def expanded_at(self) -> float | None:
         """When all notices were first seen made, on the monotonic clock."""
         return next((one.at for one in self.seen if one.expanded == self._total), None)

@@ -71,6 +71,12 @@ class Tx:
             self._at = instant.text(instant.from_micros(self.now))
         return self._at
 
+    def happens_at(self, now: int) -> None:
+        """Let everything in this transaction happen at the instant (microseconds) at which some of it was made; said first of all."""
+        if self._ids or self._entries:
+            raise ValueError("ids or entries of this transaction have another instant already")
+        self.now, self._at = now, ""
+
     @property
     def postgresql(self) -> bool:
         """Whether row locks and advisory locks are available (SQLite has one writer and needs none)."""

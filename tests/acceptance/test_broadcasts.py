@@ -13,7 +13,8 @@ from tests.support.process import running
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-SMALL = "from noticesvc.operations import broadcast_expansion as b; b.expand.__defaults__ = (16,)"  # so that there are many moments
+# So that there are many moments.
+SMALL = "from noticesvc.operations import broadcast_expansion as b; b.expand.__defaults__ = (16,); b.take.__defaults__ = (None, 16)"
 
 
 async def people(here, number):

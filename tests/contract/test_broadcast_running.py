@@ -7,10 +7,11 @@ import pytest
 
 from noticesvc.domain.notice import STATES
 from noticesvc.ledger import entry as ledger_entry
-from noticesvc.operations import broadcast_audience, broadcast_expansion, broadcast_upkeep, claim, in_site, keys, seal
+from noticesvc.operations import broadcast_expansion, broadcast_upkeep, claim, in_site, keys, seal
 from noticesvc.storage import tables as t
+from tests.support.broadcasts import approved
 from tests.support.installation import installed
-from tests.support.notices import CONTENT, PHONE, read, recipient
+from tests.support.notices import CONTENT, read, recipient
 
 WORKER = "01990000-0000-7000-8000-000000000001"
 
@@ -26,23 +27,6 @@ async def second(here):
     """Headers with another key, which may approve."""
     secret = await here.database.write(keys.create, "second", ("broadcasts:approve",))
     return {"Authorization": f"Bearer {secret}"}
-
-
-async def approved(here, second, *recipients, audience="upload", notice=None, params=None, **more):
-    """A running broadcast to these recipients, who are recorded first; its id."""
-    for number, recipient_id in enumerate(recipients):
-        await recipient(here, recipient_id, phone=f"{PHONE[:-2]}{number:02d}")
-    body = {"name": "更新", "notice": {"category": "agreement", "content": CONTENT} | (notice or {}), "audience": {"type": audience}} | more
-    reply = await here.http.post("/v1/broadcasts", json=body)
-    assert reply.status_code == 201, reply.text
-    broadcast_id = reply.json()["id"]
-    if audience == "upload":
-        rows = [(recipient_id, (params or {}).get(recipient_id, {})) for recipient_id in recipients]
-        added = await here.database.write(broadcast_audience.add, here.world, broadcast_id, rows)
-        assert added.accepted == len(recipients), added
-    reply = await here.http.post(f"/v1/broadcasts/{broadcast_id}/approve", headers=second)
-    assert reply.status_code == 200, reply.text
-    return broadcast_id
 
 
 async def shown(here, broadcast_id):

@@ -1,0 +1,173 @@
+"""The notices of some recipients of a broadcast, made as bytes and ids: nothing here touches the database.
+
+Called by operations.broadcast_expansion, which takes the recipients and writes what was made. What is the same for all is written and
+encoded once, and little is kept: what is made for each is bytes and ids, column by column. It is made some at a time, so that whoever
+runs an event loop is not held by it.
+"""
+
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from itertools import islice
+from typing import Any
+
+from noticesvc.domain import broadcast, instant, notice
+from noticesvc.domain.identity import uuid7s
+from noticesvc.ledger.entry import commitment_start, value_bytes
+from noticesvc.operations import broadcast_audience
+from noticesvc.operations.broadcast_approval import definition
+from noticesvc.operations.broadcast_request import Asked
+from noticesvc.operations.evidence import at
+from noticesvc.operations.notice_request import Resolved, resolve
+from noticesvc.operations.world import World
+from noticesvc.proof import openings
+from noticesvc.proof.accepted_entries import AcceptedEntries
+from noticesvc.storage import tables as t
+from noticesvc.storage.transaction import Sources, Tx
+from noticesvc.vault import DataKey
+
+OWN = ("content", "content_sha256")  # what a notice commits to by itself only where its content is nobody else's
+_RANDOM_OF_ID = 6
+_SALT = 32
+
+
+class Making:
+    """Notices in the making for some recipients: `make` until there are none left, then `store`.
+
+    `now` (microseconds) is the instant at which all of them are accepted; `members` follow the recipient `after` in the audience.
+    """
+
+    def __init__(self, world: World, sources: Sources, now: int, row: Any, asked: Asked, after: str | None,
+                 members: Sequence[Any]) -> None:
+        self._world, self._sources, self.now, self._row, self._asked = world, sources, now, row, asked
+        self.broadcast_id, self.after = str(row.id), after
+        self.last: str | None = members[-1].subject_id if members else after
+        self.subject_ids = [one.subject_id for one in members]
+        self.changes = sum(one.subject_seq for one in members)
+        self.skipped = [(one.subject_id, reason) for one in members if (reason := _obstacle(one)) is not None]
+        gone = {subject_id for subject_id, _ in self.skipped}
+        self._members = [one for one in members if one.subject_id not in gone] if gone else members
+        self._left = iter(self._members)
+        self._own = row.content_id is None
+        self._channels = row.channels.split()
+        request, template = asked.notice, asked.template
+        sms, carries = (request.sms, request.sms_carries) if template is None else (template.sms, template.sms_carries)
+        self._resolved: Resolved = resolve(request, world, sms, carries, lambda _: True)
+        self._carries = [(carries or "full") if channel == "sms" else "full" for channel in self._channels]
+        # What every notice commits to, each with salts of its own: the recipient's id first.
+        fields: list[tuple[str, bytes]] = [(name, value_bytes(value)) for name, value in (
+            ("reference", request.reference), ("case", dict(request.case) if request.case else None),
+            ("metadata", dict(request.metadata) or None), ("ground", request.ground)) if value is not None]
+        self._names = ["recipient_id", *[name for name, _ in fields]]
+        self._shared = [value for _, value in fields]
+        committed = [*self._names, *(OWN if self._own else ())]
+        self._starts = [(commitment_start(name), bytes([len(name)]) + name.encode()) for name in committed]
+        self._writes = AcceptedEntries(self._same_members(), self._forms(), committed)
+        number = len(self._members)
+        self._ids, self._delivery_ids = self._new_ids(number, 0), [
+            self._new_ids(number, at_) for at_ in range(1, len(self._channels) + 1)]
+        self._content_ids = self._new_ids(number, len(self._channels) + 1) if self._own else [row.content_id] * number
+        self._names_of = zip(self._ids, self._content_ids, *self._delivery_ids, strict=True)
+        self._entries, self._sealed, self._contents = list[bytes](), list[bytes](), list[bytes]()
+
+    def make(self, number: int) -> int:
+        """Make the notices of the next `number` recipients; how many there were, 0 when all are made."""
+        some = list(islice(self._left, number))
+        vault, own, named = self._world.vault, self._own, len(self._names)
+        salts, at_ = self._sources.random(_SALT * len(self._starts) * len(some)), 0
+        entries, sealed, encode = self._entries, self._sealed, self._writes.encode
+        for one, (notice_id, content_id, *mine) in zip(some, self._names_of):  # noqa: B905  # there are as many names as recipients
+            place = f"recipient:{one.subject_id}"
+            key = vault.unwrap(one.wrapped_key, place)
+            values = [openings.unpack(key.open(one.sealed, place))["recipient_id"].value, *self._shared]
+            if own:
+                values += self._own_content(one, key)
+            commitments, packed = [], []
+            for (start, head), value in zip(self._starts, values, strict=True):
+                salt = salts[at_:at_ + _SALT]
+                at_ += _SALT
+                commitments.append(sha256(start + salt + value).digest())
+                packed.append(head + salt + len(value).to_bytes(4, "big") + value)
+            entries.append(encode(one.acceptance_id, notice_id, one.subject_id, mine, commitments, content_id))
+            sealed.append(key.seal(b"".join(packed[:named]), f"notice:{notice_id}"))
+            if own:
+                self._contents.append(key.seal(b"".join(packed[named:]), f"content:{content_id}"))
+        return len(some)
+
+    def store(self, tx: Tx) -> int:
+        """Write notices, deliveries, entries, and contents where each recipient has their own; how many notices there are now."""
+        members, number = self._members, len(self._members)
+        if not number:
+            return 0
+        ref = tx.append_encoded(self._entries)
+        subjects = [one.subject_id for one in members]
+        tx.insert_columns(t.notice, self._same_columns(ref.batch), {
+            "id": self._ids, "subject_id": subjects, "content_id": self._content_ids,
+            "acceptance_id": [one.acceptance_id for one in members], "sealed": self._sealed,
+            "entry_offset": list(range(ref.offset, ref.offset + number))})
+        if self._own:
+            tx.insert_columns(t.content, {}, {"id": self._content_ids, "subject_id": subjects, "sealed": self._contents})
+        tx.insert(t.notice_document, [{"document_id": one, "notice_id": notice_id}
+                                      for one in dict.fromkeys(self._asked.notice.documents) for notice_id in self._ids])
+        self._insert_deliveries(tx, subjects)
+        return number
+
+    def _new_ids(self, number: int, turn: int) -> list[str]:
+        return uuid7s(self.now, self._sources.random(_RANDOM_OF_ID * number), turn * number + 1)
+
+    def _forms(self) -> list[dict[str, str]]:
+        """The deliveries of each notice as its entry tells them, without ids."""
+        return [{"channel": channel, "carries": carries} for channel, carries in zip(self._channels, self._carries, strict=True)]
+
+    def _own_content(self, member: Any, key: DataKey) -> tuple[bytes, bytes]:
+        """What is committed to of a content that this recipient alone has: the values of OWN."""
+        params = json.loads(key.open(member.params, broadcast_audience.place(self._row.id, member.subject_id))) if member.params else {}
+        content = self._asked.content(params)
+        return value_bytes(content.to_json()), content.sha256.encode()
+
+    def _same_members(self) -> dict[str, Any]:
+        """The members of `notice.accepted` that are the same for all."""
+        row, request, rule = self._row, self._asked.notice, self._resolved.rule
+        members: dict[str, Any] = dict.fromkeys(
+            name for name in ("recipient_id", "reference", *OWN, "case", "metadata", "ground")
+            if name not in self._names and not (self._own and name in OWN))
+        return members | {
+            "v": 1, "type": "notice.accepted", "at": instant.text(instant.from_micros(self.now)), "seq": 1, "key_id": row.key_id,
+            "category": request.category, "mandatory": notice.mandatory(request.category), "strategy": request.strategy,
+            "ladder_after": self._ladder_after, "rule": rule.id, "policy_version": rule.version, "rule_definition": definition(rule),
+            "content_id": row.content_id, "not_before": at(request.not_before), "expires_at": at(request.expires_at),
+            "effective_at": at(request.effective_at), "response_window": dict(request.response_window) if request.response_window else None,
+            "broadcast_id": row.id, "announcement_id": None, "document_ids": list(request.documents), "cure_id": None}
+
+    @property
+    def _ladder_after(self) -> str | None:
+        request = self._asked.notice
+        return (request.ladder_after or notice.LADDER_AFTER) if request.strategy == "ladder" else None
+
+    def _same_columns(self, batch: str) -> dict[str, Any]:
+        """The columns of a notice's row that are the same for all."""
+        row, request, index = self._row, self._asked.notice, self._world.vault.index
+        return {
+            "key_id": row.key_id, "category": request.category, "strategy": request.strategy, "ladder_after": self._ladder_after,
+            "rule": self._resolved.rule.id, "state": "queued", "accepted_at": self.now, "not_before": request.not_before,
+            "expires_at": request.expires_at, "effective_at": request.effective_at,
+            "response_window": json.dumps(dict(request.response_window)) if request.response_window else None, "broadcast_id": row.id,
+            "reference_index": index("reference", request.reference) if request.reference is not None else None,
+            "case_index": index("case", request.case["case_number"]) if request.case else None, "seq": 1, "entry_batch": batch}
+
+    def _insert_deliveries(self, tx: Tx, subjects: Sequence[str]) -> None:
+        request = self._asked.notice
+        due = max(self.now, request.not_before or 0)
+        after = (notice.duration_s(self._ladder_after) or 0) * 1_000_000 if self._ladder_after is not None else 0
+        for position, (channel, mine) in enumerate(zip(self._channels, self._delivery_ids, strict=True)):
+            tx.insert_columns(t.delivery, {
+                "channel": channel, "position": position, "priority": broadcast.priority(self._row.lane, channel),
+                "carries": self._carries[position], "state": "pending", "due_at": notice.turn(due, position, after, request.expires_at),
+            }, {"notice_id": self._ids, "id": mine, "subject_id": subjects})
+
+
+def _obstacle(member: Any) -> str | None:
+    """Why no notice can be made for this recipient any more; null if one can."""
+    if member.wrapped_key is None or member.anonymised_at is not None:
+        return "anonymised"
+    return "agreement_void" if member.account_state == "void" else None

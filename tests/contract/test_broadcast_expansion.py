@@ -1,0 +1,92 @@
+"""Notices made ahead, on every engine: a portion is kept once, in its turn, and only if nothing happened to it since it was taken."""
+
+from collections import Counter
+
+import pytest
+
+from noticesvc.operations import broadcast_expansion, keys
+from noticesvc.storage import tables as t
+from tests.support.broadcasts import approved, expanded
+from tests.support.installation import installed
+
+NAMES = ("u-1", "u-2", "u-3", "u-4")
+BOTH = {"channels": ["in_site", "sms"]}
+
+
+@pytest.fixture
+async def here(database_url):
+    async with installed(database_url) as made:
+        yield made
+
+
+@pytest.fixture
+async def broadcast(here):
+    """A running broadcast to four; its path."""
+    secret = await here.database.write(keys.create, "second", ("broadcasts:approve",))
+    return "/v1/broadcasts/" + await approved(here, {"Authorization": f"Bearer {secret}"}, *NAMES, notice=BOTH)
+
+
+async def made(here, after=None, limit=2):
+    """The next portion, made one by one."""
+    making = await here.database.write(broadcast_expansion.take, here.world, after, limit)
+    while making is not None and making.make(1):
+        here.clock.move(0.001)
+    return making
+
+
+def keep(here, making):
+    return here.database.write(broadcast_expansion.keep, making)
+
+
+async def counted(here):
+    """How many notices each recipient has, and how many deliveries there are."""
+    return sorted(Counter(row.subject_id for row in await here.rows(t.notice)).values()), len(await here.rows(t.delivery))
+
+
+async def test_a_portion_may_be_made_before_the_former_is_kept(here, broadcast):
+    """Kept in turn they give everybody one notice, each with its entry; a third is not there to be taken."""
+    first = await made(here)
+    second = await made(here, first)
+    assert await made(here, second) is None
+    assert await counted(here) == ([], 0)
+    assert await keep(here, first)
+    assert await keep(here, second)
+    assert await counted(here) == ([1, 1, 1, 1], 8)
+    accepted = [entry for entry in await here.entries() if entry["type"] == "notice.accepted"]
+    assert {row.id for row in await here.rows(t.notice)} == {entry["notice_id"] for entry in accepted}
+    assert len(accepted) == 4
+    assert (await here.http.get(broadcast)).json()["counts"]["expanded"] == 4
+    assert await here.database.write(broadcast_expansion.expand, here.world) == 0
+
+
+async def test_a_portion_is_kept_once_and_in_its_turn(here, broadcast):
+    """Not before the one it follows, not again, and not when another process was quicker."""
+    first = await made(here)
+    second = await made(here, first)
+    assert not await keep(here, second)
+    assert await here.database.write(broadcast_expansion.expand, here.world, 2) == 2
+    assert not await keep(here, first)
+    assert await keep(here, second)
+    assert not await keep(here, second)
+    assert await counted(here) == ([1, 1, 1, 1], 8)
+
+
+@pytest.mark.parametrize("verb", ["pause", "cancel"])
+async def test_nothing_is_kept_that_was_taken_before_a_pause_or_a_cancel(here, broadcast, verb):
+    """What waits to be written when the answer is given never comes to be."""
+    first = await made(here)
+    assert (await here.http.post(f"{broadcast}/{verb}")).status_code == 200
+    assert not await keep(here, first)
+    assert await counted(here) == ([], 0)
+
+
+async def test_nothing_is_kept_for_somebody_who_has_changed(here, broadcast):
+    """Whoever asks to be anonymised after they were taken gets no notice; the others get theirs."""
+    everybody = await made(here, limit=4)
+    gone = await here.http.post("/v1/recipients/u-3/anonymise", json={"reason": "user request"})
+    assert gone.status_code == 200, gone.text
+    assert not await keep(here, everybody)
+    await expanded(here.database, here.world)
+    assert await counted(here) == ([1, 1, 1], 6)
+    counts = (await here.http.get(broadcast)).json()["counts"]
+    assert (counts["expanded"], counts["cancelled"], counts["total"]) == (3, 1, 4)
