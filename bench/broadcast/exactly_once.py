@@ -200,17 +200,17 @@ def report(house: House, broadcast_id: str) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(answer.iter_lines())
 
 
-def stored_once(database: str, broadcast_id: str, count: int) -> list[str]:
-    """What the tables say: one notice and one message for each recipient, and nobody twice. PostgreSQL."""
+def stored_once(database: str, broadcast_id: str, count: int, *, delivered: bool = True) -> list[str]:
+    """What the tables say: one notice and, once delivered, one message for each recipient, and nobody twice. PostgreSQL."""
     wrong = []
     with meters.watching(database) as watch:
         mine = f"from notice where broadcast_id = '{broadcast_id}'"
-        for what, statement in (
-                ("notices", f"select count(*) {mine}"), ("recipients", f"select count(distinct subject_id) {mine}"),
-                ("messages", f"select count(*) from inbox_message where notice_id in (select id {mine})"),
-                ("deliveries", f"select count(*) from delivery where notice_id in (select id {mine})")):
-            if (found := watch.value(statement)) != count:
-                wrong.append(f"the database has {found} {what} instead of {count}")
+        for what, wanted, statement in (
+                ("notices", count, f"select count(*) {mine}"), ("recipients", count, f"select count(distinct subject_id) {mine}"),
+                ("messages", count * delivered, f"select count(*) from inbox_message where notice_id in (select id {mine})"),
+                ("deliveries", count, f"select count(*) from delivery where notice_id in (select id {mine})")):
+            if (found := watch.value(statement)) != wanted:
+                wrong.append(f"the database has {found} {what} instead of {wanted}")
     return wrong
 
 

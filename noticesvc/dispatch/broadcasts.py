@@ -1,10 +1,11 @@
 """The loops of broadcasts: notices made for approved ones, and the upkeep of all that are under way.
 
 Every worker runs them; the row of a broadcast is held by one of them at a time, so that they never do the same twice. While the
-database writes one portion of notices the next is made, a few at a time between its answers.
+database writes one portion of notices the next ones are made, a few notices at a time between its answers.
 """
 
 import asyncio
+from collections import deque
 
 from noticesvc.dispatch.loop import Loop, Loops
 from noticesvc.operations import broadcast_expansion, broadcast_upkeep
@@ -13,6 +14,7 @@ from noticesvc.operations.world import World
 from noticesvc.storage.database import Database
 
 _POLL_S = 0.5
+_AHEAD = 2  # portions beside the one that is being written: whoever is quicker, the database or we, need not wait
 _AT_ONCE = 64  # notices made before others in the event loop have their turn: a millisecond or two
 
 
@@ -21,23 +23,30 @@ class Broadcasts(Loops):
 
     def __init__(self, database: Database, world: World) -> None:
         self._database, self._world = database, world
-        self._made: Making | None = None  # what waits to be written
+        self._ahead: deque[asyncio.Task[Making | None]] = deque()
         self._loops = [Loop("broadcast-expansion", self._expand, _POLL_S), Loop("broadcast-upkeep", self._look, _POLL_S)]
         for loop in self._loops:
             database.on_commit("broadcasts", loop.woken.set)
 
     async def _expand(self) -> bool:
-        made, self._made = self._made or await self._make(None), None
-        if made is not None:
-            following = asyncio.create_task(self._make(made))
-            try:
+        try:
+            made = await (self._ahead.popleft() if self._ahead else self._make(None))
+            if made is not None:
+                while len(self._ahead) < _AHEAD:
+                    self._ahead.append(asyncio.create_task(self._after(self._ahead[-1] if self._ahead else None, made)))
                 if await self._database.write(broadcast_expansion.keep, made):
-                    self._made = await following
                     return True
-            finally:
-                following.cancel()
-        # Nothing was there to make ahead, or it could not be kept: one portion in one transaction.
+        except BaseException:
+            self._forget()
+            raise
+        # Nothing was there to be made ahead, or it could not be kept: one portion in one transaction.
+        self._forget()
         return await self._database.write(broadcast_expansion.expand, self._world) > 0
+
+    async def _after(self, making: asyncio.Task[Making | None] | None, made: Making) -> Making | None:
+        """The portion after the one that is in the making, or else after the one that is made."""
+        former = made if making is None else await making
+        return None if former is None else await self._make(former)
 
     async def _make(self, former: Making | None) -> Making | None:
         """The portion after the former one, or the first of what is left, made."""
@@ -46,6 +55,13 @@ class Broadcasts(Loops):
         while making is not None and making.make(_AT_ONCE):  # noqa: ASYNC110  # nothing is waited for: others have their turn
             await asyncio.sleep(0)
         return making
+
+    def _forget(self) -> None:
+        """Drop what was made ahead: it follows on something that did not come to be."""
+        while self._ahead:
+            task = self._ahead.pop()
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # it matters to nobody any more
+            task.cancel()
 
     async def _look(self) -> bool:
         return await self._database.write(broadcast_upkeep.look, self._world)

@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from noticesvc.errors import LedgerError, ProofError
-from noticesvc.ledger.frontier import TILE_HEIGHT, Frontier
+from noticesvc.ledger.frontier import TILE_HEIGHT, TILE_WIDTH, Frontier
 from noticesvc.ledger.merkle import EMPTY_ROOT, HASH_BYTES, _node, _root, consistency_ranges, inclusion_ranges, require_hashes, require_int
 from noticesvc.ledger.text import MAX_NUMBER, is_number, is_text
 
-TILE_WIDTH = 1 << TILE_HEIGHT
 MAX_LEVEL = 63
 MAX_TILE_INDEX = MAX_NUMBER >> TILE_HEIGHT
 

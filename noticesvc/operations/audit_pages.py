@@ -9,8 +9,8 @@ from typing import Protocol
 import msgspec
 
 from noticesvc.ledger.entry import BUNDLE_ENTRIES
-from noticesvc.ledger.frontier import TILE_HEIGHT
-from noticesvc.ledger.tile import TILE_WIDTH, tiles_of
+from noticesvc.ledger.frontier import TILE_HEIGHT, TILE_WIDTH
+from noticesvc.ledger.tile import tiles_of
 
 BUNDLES = 32  # of a page
 CLAIMS = 1_000  # of a page

@@ -13,9 +13,9 @@ from noticesvc.ledger import checkpoint as checkpoints
 from noticesvc.ledger import merkle
 from noticesvc.ledger.checkpoint import Checkpoint
 from noticesvc.ledger.entry import BUNDLE_ENTRIES, unframe
-from noticesvc.ledger.frontier import Frontier
+from noticesvc.ledger.frontier import TILE_WIDTH, Frontier
 from noticesvc.ledger.key import Verifier
-from noticesvc.ledger.tile import TILE_WIDTH, Tile
+from noticesvc.ledger.tile import Tile
 from noticesvc.operations.audit_pages import Claim, Page
 
 MOST_FINDINGS = 200

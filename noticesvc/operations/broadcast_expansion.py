@@ -8,20 +8,21 @@ refuses what somebody else was quicker with, and what was made of a recipient wh
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Select, bindparam, func, select, update
 
 from noticesvc.domain import broadcast
 from noticesvc.ledger.entry import BUNDLE_ENTRIES
 from noticesvc.operations import broadcast_request
-from noticesvc.operations.broadcast_making import Making
+from noticesvc.operations.broadcast_making import Making, Member
 from noticesvc.operations.world import World
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
-TOGETHER = 4 * BUNDLE_ENTRIES
+TOGETHER = 16 * BUNDLE_ENTRIES
 """Recipients in one transaction: their entries fill whole bundles."""
+_WITH_CONTENT = 4 * BUNDLE_ENTRIES  # where each recipient has a content of their own, which may be long
 
 
 def expand(tx: Tx, world: World, limit: int = TOGETHER) -> int:
@@ -75,16 +76,17 @@ def _unfinished() -> Select[Any]:
 
 def _making(tx: Tx, world: World, row: Any, limit: int, former: Making | None = None) -> Making:
     after = row.expanded_to if former is None else former.last
-    return Making(world, tx.sources, tx.now, row, broadcast_request.load(tx, world, row), after, _next(tx, row, after, limit))
+    number = limit if row.content_id is not None else min(limit, _WITH_CONTENT)
+    return Making(world, tx.sources, tx.now, row, broadcast_request.load(tx, world, row), after, _next(tx, row, after, number))
 
 
-def _next(tx: Tx, row: Any, after: str | None, limit: int) -> Sequence[Any]:
+def _next(tx: Tx, row: Any, after: str | None, limit: int) -> Sequence[Member]:
     """The next rows of the audience, each with what is needed of its recipient."""
     b, r = t.broadcast_recipient.c, t.recipient.c
-    query = select(b.subject_id, b.sealed.label("params"), r.wrapped_key, r.sealed, r.account_state, r.anonymised_at, r.acceptance_id,
-                   r.subject_seq).join(t.recipient, r.subject_id == b.subject_id).where(
+    query = select(b.subject_id, r.subject_seq, r.wrapped_key, r.anonymised_at, r.account_state, r.sealed, r.acceptance_id,
+                   b.sealed.label("params")).join(t.recipient, r.subject_id == b.subject_id).where(
         b.broadcast_id == row.id).order_by(b.subject_id).limit(limit)
-    return tx.execute(query if after is None else query.where(b.subject_id > after)).all()
+    return cast("Sequence[Member]", tx.execute(query if after is None else query.where(b.subject_id > after)).all())
 
 
 def _store(tx: Tx, row: Any, making: Making) -> None:
@@ -98,7 +100,8 @@ def _store(tx: Tx, row: Any, making: Making) -> None:
         done = row.expanded, row.total - row.expanded
     tx.update(t.broadcast, ("id",), [{"id": row.id, "expanded": done[0], "skipped": done[1], "counts": json.dumps(summed),
                                       "expanded_to": making.last}])
-    tx.wake("dispatch")
+    if making.due <= tx.now:
+        tx.wake("dispatch")
 
 
 def _skip(tx: Tx, broadcast_id: str, subject_id: str, reason: str) -> None:

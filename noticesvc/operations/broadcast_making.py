@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from hashlib import sha256
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from noticesvc.domain import broadcast, instant, notice
 from noticesvc.domain.identity import uuid7s
@@ -31,6 +31,19 @@ _RANDOM_OF_ID = 6
 _SALT = 32
 
 
+class Member(NamedTuple):
+    """A recipient of the audience, with what is needed of them; read by position, because there are a million."""
+
+    subject_id: str
+    subject_seq: int
+    wrapped_key: bytes  # null only with an obstacle
+    anonymised_at: int | None
+    account_state: str
+    sealed: bytes
+    acceptance_id: str | None
+    params: bytes | None
+
+
 class Making:
     """Notices in the making for some recipients: `make` until there are none left, then `store`.
 
@@ -38,15 +51,15 @@ class Making:
     """
 
     def __init__(self, world: World, sources: Sources, now: int, row: Any, asked: Asked, after: str | None,
-                 members: Sequence[Any]) -> None:
+                 members: Sequence[Member]) -> None:
         self._world, self._sources, self.now, self._row, self._asked = world, sources, now, row, asked
         self.broadcast_id, self.after = str(row.id), after
         self.last: str | None = members[-1].subject_id if members else after
-        self.subject_ids = [one.subject_id for one in members]
-        self.changes = sum(one.subject_seq for one in members)
-        self.skipped = [(one.subject_id, reason) for one in members if (reason := _obstacle(one)) is not None]
+        self.due = max(now, asked.notice.not_before or 0)
+        self.subject_ids, self.changes = [member[0] for member in members], sum(member[1] for member in members)
+        self.skipped = [(member[0], reason) for member in members if (reason := _obstacle(*member[2:5])) is not None]
         gone = {subject_id for subject_id, _ in self.skipped}
-        self._members = [one for one in members if one.subject_id not in gone] if gone else members
+        self._members = [member for member in members if member[0] not in gone] if gone else members
         self._left = iter(self._members)
         self._own = row.content_id is None
         self._channels = row.channels.split()
@@ -73,25 +86,27 @@ class Making:
     def make(self, number: int) -> int:
         """Make the notices of the next `number` recipients; how many there were, 0 when all are made."""
         some = list(islice(self._left, number))
-        vault, own, named = self._world.vault, self._own, len(self._names)
-        salts, at_ = self._sources.random(_SALT * len(self._starts) * len(some)), 0
-        entries, sealed, encode = self._entries, self._sealed, self._writes.encode
-        for one, (notice_id, content_id, *mine) in zip(some, self._names_of):  # noqa: B905  # there are as many names as recipients
-            place = f"recipient:{one.subject_id}"
-            key = vault.unwrap(one.wrapped_key, place)
-            values = [openings.unpack(key.open(one.sealed, place))["recipient_id"].value, *self._shared]
+        unwrap, encode, shared, own, named = self._world.vault.unwrap, self._writes.encode, self._shared, self._own, len(self._names)
+        starts, salts, at_ = self._starts, self._sources.random(_SALT * len(self._starts) * len(some)), 0
+        entries, sealed, only = self._entries, self._sealed, openings.only
+        for (subject_id, _, wrapped_key, _, _, kept, acceptance_id, params), (notice_id, content_id, *mine) in zip(  # noqa: B905  # as many
+                some, self._names_of):
+            place = f"recipient:{subject_id}"
+            key = unwrap(wrapped_key, place)
+            values = [only(key.open(kept, place), b"recipient_id").value, *shared]
             if own:
-                values += self._own_content(one, key)
-            commitments, packed = [], []
-            for (start, head), value in zip(self._starts, values, strict=True):
+                values += self._own_content(subject_id, params, key)
+            commitments, packed = list[bytes](), list[bytes]()
+            for (start, head), value in zip(starts, values):  # noqa: B905
                 salt = salts[at_:at_ + _SALT]
                 at_ += _SALT
                 commitments.append(sha256(start + salt + value).digest())
-                packed.append(head + salt + len(value).to_bytes(4, "big") + value)
-            entries.append(encode(one.acceptance_id, notice_id, one.subject_id, mine, commitments, content_id))
-            sealed.append(key.seal(b"".join(packed[:named]), f"notice:{notice_id}"))
+                packed += (head, salt, len(value).to_bytes(4, "big"), value)
+            entries.append(encode(acceptance_id, notice_id, subject_id, mine, commitments, content_id))
             if own:
-                self._contents.append(key.seal(b"".join(packed[named:]), f"content:{content_id}"))
+                self._contents.append(key.seal(b"".join(packed[4 * named:]), f"content:{content_id}"))
+                del packed[4 * named:]
+            sealed.append(key.seal(b"".join(packed), f"notice:{notice_id}"))
         return len(some)
 
     def store(self, tx: Tx) -> int:
@@ -100,10 +115,10 @@ class Making:
         if not number:
             return 0
         ref = tx.append_encoded(self._entries)
-        subjects = [one.subject_id for one in members]
+        subjects = [member[0] for member in members]
         tx.insert_columns(t.notice, self._same_columns(ref.batch), {
             "id": self._ids, "subject_id": subjects, "content_id": self._content_ids,
-            "acceptance_id": [one.acceptance_id for one in members], "sealed": self._sealed,
+            "acceptance_id": [member[6] for member in members], "sealed": self._sealed,
             "entry_offset": list(range(ref.offset, ref.offset + number))})
         if self._own:
             tx.insert_columns(t.content, {}, {"id": self._content_ids, "subject_id": subjects, "sealed": self._contents})
@@ -119,9 +134,9 @@ class Making:
         """The deliveries of each notice as its entry tells them, without ids."""
         return [{"channel": channel, "carries": carries} for channel, carries in zip(self._channels, self._carries, strict=True)]
 
-    def _own_content(self, member: Any, key: DataKey) -> tuple[bytes, bytes]:
+    def _own_content(self, subject_id: str, sealed: bytes | None, key: DataKey) -> tuple[bytes, bytes]:
         """What is committed to of a content that this recipient alone has: the values of OWN."""
-        params = json.loads(key.open(member.params, broadcast_audience.place(self._row.id, member.subject_id))) if member.params else {}
+        params = json.loads(key.open(sealed, broadcast_audience.place(self._row.id, subject_id))) if sealed else {}
         content = self._asked.content(params)
         return value_bytes(content.to_json()), content.sha256.encode()
 
@@ -157,17 +172,17 @@ class Making:
 
     def _insert_deliveries(self, tx: Tx, subjects: Sequence[str]) -> None:
         request = self._asked.notice
-        due = max(self.now, request.not_before or 0)
         after = (notice.duration_s(self._ladder_after) or 0) * 1_000_000 if self._ladder_after is not None else 0
         for position, (channel, mine) in enumerate(zip(self._channels, self._delivery_ids, strict=True)):
             tx.insert_columns(t.delivery, {
                 "channel": channel, "position": position, "priority": broadcast.priority(self._row.lane, channel),
-                "carries": self._carries[position], "state": "pending", "due_at": notice.turn(due, position, after, request.expires_at),
+                "carries": self._carries[position], "state": "pending",
+                "due_at": notice.turn(self.due, position, after, request.expires_at),
             }, {"notice_id": self._ids, "id": mine, "subject_id": subjects})
 
 
-def _obstacle(member: Any) -> str | None:
+def _obstacle(wrapped_key: bytes | None, anonymised_at: int | None, account_state: str) -> str | None:
     """Why no notice can be made for this recipient any more; null if one can."""
-    if member.wrapped_key is None or member.anonymised_at is not None:
+    if wrapped_key is None or anonymised_at is not None:
         return "anonymised"
-    return "agreement_void" if member.account_state == "void" else None
+    return "agreement_void" if account_state == "void" else None

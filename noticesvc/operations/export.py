@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from noticesvc.errors import LedgerMismatch, UnavailableError
+from noticesvc.ledger.frontier import TILE_WIDTH
 from noticesvc.ledger.merkle import HASH_BYTES
-from noticesvc.ledger.tile import TILE_WIDTH, Tile, tiles_of
+from noticesvc.ledger.tile import Tile, tiles_of
 from noticesvc.storage import ledger
 from noticesvc.storage.transaction import Tx
 

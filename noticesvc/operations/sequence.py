@@ -15,7 +15,7 @@ from noticesvc.ledger import checkpoint as checkpoints
 from noticesvc.ledger import merkle, tile
 from noticesvc.ledger.checkpoint import Checkpoint
 from noticesvc.ledger.entry import BUNDLE_ENTRIES
-from noticesvc.ledger.frontier import TILE_HEIGHT, Frontier
+from noticesvc.ledger.frontier import TILE_HEIGHT, TILE_WIDTH, Frontier
 from noticesvc.ledger.key import Signer, Verifier
 from noticesvc.storage import ledger
 from noticesvc.storage.transaction import Tx
@@ -150,7 +150,7 @@ class Edge:
         """The root of the perfect subtree of this height in the row of subtrees that makes up a tree of `size` leaves."""
         first = size >> height + 1 << height + 1
         level, above = divmod(height, TILE_HEIGHT)
-        n, at = divmod(first >> level * TILE_HEIGHT, tile.TILE_WIDTH)
+        n, at = divmod(first >> level * TILE_HEIGHT, TILE_WIDTH)
         data = self._tiles.get((level, n), b"")
         end = (at + (1 << above)) * merkle.HASH_BYTES
         return merkle.root_hash([data[low:low + merkle.HASH_BYTES] for low in range(at * merkle.HASH_BYTES, end, merkle.HASH_BYTES)])

@@ -7,12 +7,13 @@ together: one entry is encoded with marks in the places of what differs, and cut
 import re
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from noticesvc.ledger import entry
 
 # In the order of their names, which is that of canonical JSON. No other member can hold these marks: they are no ids.
-_MARK = re.compile(rb'"\\u0001(\d+)"')
+_MARK = re.compile(rb'"\\u0001(0)"|(?<=")\\u0001(\d+)(?=")')  # what may be null with its quotation marks
 
 
 class AcceptedEntries:
@@ -28,16 +29,17 @@ class AcceptedEntries:
                   "deliveries": [{**one, "id": _mark(4 + at)} for at, one in enumerate(deliveries)]}
         marked |= {f"{name}_commit": _mark(4 + len(deliveries) + at) for at, name in enumerate(committed)}
         pieces = _MARK.split(entry.encode(marked))
-        self._order = [int(number) for number in pieces[1::2]]
-        self._template = b"%b".join(piece.replace(b"%", b"%%") for piece in pieces[::2])
+        self._ordered = itemgetter(*[int(one or other) for one, other in zip(pieces[1::3], pieces[2::3], strict=True)])
+        self._template = b"%b".join(piece.replace(b"%", b"%%") for piece in pieces[::3])
 
     def encode(self, acceptance_id: str | None, notice_id: str, subject_id: str, delivery_ids: Sequence[str],
                commitments: Sequence[bytes], content_id: str | None = None) -> bytes:
         """One entry; `commitments` are SHA-256 hashes in the order of their fields."""
-        values = [b"null" if acceptance_id is None else b'"%b"' % acceptance_id.encode(), b'"%b"' % notice_id.encode(),
-                  b'"%b"' % subject_id.encode(), b'"%b"' % (content_id or "").encode(), *[b'"%b"' % one.encode() for one in delivery_ids],
-                  *[b'"%b"' % b2a_base64(one, newline=False) for one in commitments]]
-        return self._template % tuple([values[at] for at in self._order])
+        values = (b"null" if acceptance_id is None else b'"%b"' % acceptance_id.encode(), notice_id.encode(), subject_id.encode(),
+                  (content_id or "").encode(), *[one.encode() for one in delivery_ids],
+                  *[b2a_base64(one, newline=False) for one in commitments])
+        entry_bytes: bytes = self._template % self._ordered(values)
+        return entry_bytes
 
 
 def _mark(number: int) -> str:

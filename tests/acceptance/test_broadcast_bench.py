@@ -4,7 +4,7 @@ business here.
 
 import pytest
 
-from bench.broadcast import exactly_once, expected_unserved, hold, results, unserved
+from bench.broadcast import exactly_once, expected_unserved, hold, making, results, unserved
 from bench.broadcast.audience import csv, import_line, imported
 from bench.broadcast.house import Kept, opened
 from bench.crash.lines import Lines
@@ -35,6 +35,16 @@ def test_five_thousand_in_one_process_and_urgent_notices_beside_them(tmp_path):
     assert wrong == []
     assert figures["polls"] > 0
     assert figures["all_mib"] > 0
+
+
+@pytest.mark.postgres
+def test_notices_are_made_although_none_is_due(postgres_url, tmp_path):
+    """A worker of its own makes one for each of 10,000, some portions ahead of what is being written."""
+    with opened(tmp_path / "d", postgres_url, ("api", "worker")) as house:
+        imported(house, range(10_000))
+        figures, wrong = making.measure(house, postgres_url, range(10_000))
+    assert wrong == []
+    assert figures["making_s"] > 0
 
 
 @pytest.mark.postgres
