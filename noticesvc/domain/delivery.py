@@ -1,4 +1,4 @@
-"""Deliveries: their states, the one transition table, and the state that follows from evidence.
+"""Deliveries: their states, and the state that follows from evidence.
 
 `pending`       waits for dispatch, for an account to become active, or for the next try
 `claimed`       an attempt is in flight: intended, not yet answered
@@ -33,26 +33,8 @@ PassedOver = tuple[tuple[str, str], ...]
 """Providers by name, each with its reason."""
 RETRY_FOR: Final = timedelta(hours=72)  # temporary failures, where the notice has no `expires_at`
 
-# Who may follow whom. Evidence may come at any time, so a finished delivery is still moved by it.
-TRANSITIONS: Final[dict[str, frozenset[str]]] = {
-    "pending": frozenset({"claimed", "sent", "delivered", "failed", "undeliverable", "unknown", "cancelled", "expired"}),
-    "claimed": frozenset({"pending", "sent", "delivered", "failed", "unknown", "expired"}),
-    "sent": frozenset({"delivered", "failed", "expired", "pending"}),
-    "delivered": frozenset({"failed", "sent", "pending", "expired"}),
-    "failed": frozenset({"delivered", "sent", "pending", "expired"}),
-    "undeliverable": frozenset({"delivered", "sent", "failed"}),
-    "unknown": frozenset({"pending", "claimed", "sent", "delivered", "failed", "expired"}),
-    "cancelled": frozenset({"delivered", "sent", "failed"}),
-    "expired": frozenset({"delivered", "failed", "sent"}),
-}
-
 _ARRIVED: Final = Rule(id="arrived", version="1", clause="", levels=MappingProxyType(dict.fromkeys(CHANNELS, "arrived")))
 _TAKEN: Final = Rule(id="taken", version="1", clause="", levels=MappingProxyType(dict.fromkeys(CHANNELS, "submitted")))
-
-
-def may_follow(before: str, after: str) -> bool:
-    """Whether the table allows this step; staying is always allowed."""
-    return before == after or after in TRANSITIONS[before]
 
 
 @dataclass(frozen=True, slots=True)
