@@ -27,7 +27,7 @@ from tests.support import postgres
 
 ROLES = ("api", "worker")
 PARTS = ("a", "b", "c", "d")
-_SERVER = {"autovacuum_naptime": "15s", "max_wal_size": "4GB", "shared_buffers": "256MB"}
+_SERVER = {"autovacuum_naptime": "15s", "max_wal_size": "4GB", "shared_buffers": "1GB"}
 
 
 def main() -> int:

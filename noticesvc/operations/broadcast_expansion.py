@@ -7,10 +7,11 @@ refuses what somebody else was quicker with, and what was made of a recipient wh
 """
 
 import json
+import typing
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import Select, bindparam, func, select, update
+from sqlalchemy import Select, Text, bindparam, cast, func, select, update
 
 from noticesvc.domain import broadcast
 from noticesvc.ledger.entry import BUNDLE_ENTRIES
@@ -83,10 +84,12 @@ def _making(tx: Tx, world: World, row: Any, limit: int, former: Making | None = 
 def _next(tx: Tx, row: Any, after: str | None, limit: int) -> Sequence[Member]:
     """The next rows of the audience, each with what is needed of its recipient."""
     b, r = t.broadcast_recipient.c, t.recipient.c
-    query = select(b.subject_id, r.subject_seq, r.wrapped_key, r.anonymised_at, r.account_state, r.sealed, r.acceptance_id,
-                   b.sealed.label("params")).join(t.recipient, r.subject_id == b.subject_id).where(
+    def spelt(column: Any) -> Any:  # by PostgreSQL: asyncpg would make a UUID object of each, of which the text would be made
+        return cast(column, Text) if tx.postgresql else column
+    query = select(spelt(b.subject_id).label("subject_id"), r.subject_seq, r.wrapped_key, r.anonymised_at, r.account_state, r.sealed,
+                   spelt(r.acceptance_id), b.sealed.label("params")).join(t.recipient, r.subject_id == b.subject_id).where(
         b.broadcast_id == row.id).order_by(b.subject_id).limit(limit)
-    return cast("Sequence[Member]", tx.execute(query if after is None else query.where(b.subject_id > after)).all())
+    return typing.cast("Sequence[Member]", tx.execute(query if after is None else query.where(b.subject_id > after)).all())
 
 
 def _store(tx: Tx, row: Any, making: Making) -> None:

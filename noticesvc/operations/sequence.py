@@ -9,6 +9,7 @@ a restart is nothing special. Formats: RFC 6962, C2SP tlog-tiles and tlog-checkp
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import accumulate
 
 from noticesvc.errors import LedgerBehind, LedgerError, LedgerMismatch
 from noticesvc.ledger import checkpoint as checkpoints
@@ -83,7 +84,7 @@ def sequence(tx: Tx, signer: Signer, owner: str, epoch: int, last: Checkpoint | 
         return Sequenced(signed, edge.checkpoint(signer.name), 0, waiting=False)
     # 4. Index, bundles, tiles, head and checkpoint are written together.
     if entries:
-        edge.grow(tx, entries)
+        edge.grow(tx, entries, b"".join([row.data for row in rows]))
         ledger.insert_index(tx, index)
         ledger.grow_head(tx, edge.frontier.size)
     grown = edge.checkpoint(signer.name)
@@ -129,17 +130,16 @@ class Edge:
         self._check_last_bundle()
         return latest[1]
 
-    def grow(self, tx: Tx, entries: Sequence[bytes]) -> None:
-        """Append entries: write their bundles and all tiles that change."""
-        old = self.frontier.size
+    def grow(self, tx: Tx, entries: Sequence[bytes], framed: bytes) -> None:
+        """Append entries, given one by one and framed: write their bundles and all tiles that change."""
+        old, count = self.frontier.size, len(entries)
         number, there = divmod(old, BUNDLE_ENTRIES)
         # 1. The last bundle is written again if it was not full.
-        kept = ledger.bundles(tx, [number])[number] if there else b""
-        framed = [len(entry).to_bytes(2, "big") + entry for entry in entries]
-        cut = BUNDLE_ENTRIES - there
-        bundles = {number: kept + b"".join(framed[:cut])}
-        for at in range(cut, len(framed), BUNDLE_ENTRIES):
-            bundles[(old + at) // BUNDLE_ENTRIES] = b"".join(framed[at:at + BUNDLE_ENTRIES])
+        ends = [2 * at + end for at, end in enumerate(accumulate(map(len, entries), initial=0))]
+        cut = min(BUNDLE_ENTRIES - there, count)
+        bundles = {number: (ledger.bundles(tx, [number])[number] if there else b"") + framed[:ends[cut]]}
+        for at in range(cut, count, BUNDLE_ENTRIES):
+            bundles[(old + at) // BUNDLE_ENTRIES] = framed[ends[at]:ends[min(at + BUNDLE_ENTRIES, count)]]
         ledger.put_bundles(tx, bundles)
         # 2. The same for the last tile of each level.
         levels = self.frontier.extend([sha256(b"\x00" + entry).digest() for entry in entries])
