@@ -31,17 +31,20 @@ class Broadcasts(Loops):
     async def _expand(self) -> bool:
         try:
             made = await (self._ahead.popleft() if self._ahead else self._make(None))
-            if made is not None:
-                while len(self._ahead) < _AHEAD:
-                    self._ahead.append(asyncio.create_task(self._after(self._ahead[-1] if self._ahead else None, made)))
-                if await self._database.write(broadcast_expansion.keep, made):
-                    return True
+            if made is None:
+                self._forget()
+                return False
+            while len(self._ahead) < _AHEAD:
+                self._ahead.append(asyncio.create_task(self._after(self._ahead[-1] if self._ahead else None, made)))
+            kept = await self._database.write(broadcast_expansion.keep, made)
         except BaseException:
             self._forget()
             raise
-        # Nothing was there to be made ahead, or it could not be kept: one portion in one transaction.
+        if kept == "kept":
+            return True
         self._forget()
-        return await self._database.write(broadcast_expansion.expand, self._world) > 0
+        # What somebody else is at is left to them for a while; what cannot be made ahead is made in the transaction that writes it.
+        return kept == "changed" and await self._database.write(broadcast_expansion.expand, self._world) > 0
 
     async def _after(self, making: asyncio.Task[Making | None] | None, made: Making) -> Making | None:
         """The portion after the one that is in the making, or else after the one that is made."""

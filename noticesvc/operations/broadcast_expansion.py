@@ -9,7 +9,7 @@ refuses what somebody else was quicker with, and what was made of a recipient wh
 import json
 import typing
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Select, Text, bindparam, cast, func, select, update
 
@@ -21,6 +21,7 @@ from noticesvc.operations.world import World
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
+Kept = Literal["kept", "overtaken", "changed"]
 TOGETHER = 16 * BUNDLE_ENTRIES
 """Recipients in one transaction: their entries fill whole bundles."""
 _WITH_CONTENT = 4 * BUNDLE_ENTRIES  # where each recipient has a content of their own, which may be long
@@ -39,29 +40,33 @@ def expand(tx: Tx, world: World, limit: int = TOGETHER) -> int:
 
 
 def take(tx: Tx, world: World, after: Making | None = None, limit: int = TOGETHER) -> Making | None:
-    """The next recipients of a broadcast, nothing made yet, or those `after` others in the same broadcast; null if there are none."""
+    """The next recipients of a broadcast that nobody else is at, nothing made yet, or those `after` others in the same broadcast; null
+    if there are none.
+    """
     b = t.broadcast.c
-    row = tx.execute(_unfinished() if after is None else select(t.broadcast).where(b.id == after.broadcast_id)).one_or_none()
+    mine = _unfinished().with_for_update(skip_locked=True) if after is None else select(t.broadcast).where(b.id == after.broadcast_id)
+    row = tx.execute(mine).one_or_none()
     if row is None:
         return None
     making = _making(tx, world, row, limit, after)
-    return making if making.subject_ids else None
+    return making if making.subject_ids or after is None else None
 
 
-def keep(tx: Tx, making: Making) -> bool:
-    """Write what is made. False, and nothing is written: somebody else is at it or was quicker, it does not run any more, or one of
-    the recipients has changed since they were taken.
+def keep(tx: Tx, making: Making) -> Kept:
+    """Write what is made. Nothing is written if it is `overtaken`: somebody else is at it or was quicker, or it does not run any more;
+    or `changed`: one of the recipients did, since they were taken.
     """
     b, r = t.broadcast.c, t.recipient.c
     row = tx.execute(_running().where(b.id == making.broadcast_id).with_for_update(skip_locked=True)).one_or_none()
     if row is None or row.expanded_to != making.after:
-        return False
+        return "overtaken"
     # Every change of a recipient counts its number up by one.
-    if tx.execute(select(func.sum(r.subject_seq)).where(tx.within(r.subject_id, making.subject_ids))).scalar_one() != making.changes:
-        return False
+    counted = tx.execute(select(func.sum(r.subject_seq)).where(tx.within(r.subject_id, making.subject_ids))).scalar_one() or 0
+    if counted != making.changes:
+        return "changed"
     tx.happens_at(making.now)
     _store(tx, row, making)
-    return True
+    return "kept"
 
 
 def _running() -> Select[Any]:

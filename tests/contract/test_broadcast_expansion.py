@@ -49,8 +49,8 @@ async def test_a_portion_may_be_made_before_the_former_is_kept(here, broadcast):
     second = await made(here, first)
     assert await made(here, second) is None
     assert await counted(here) == ([], 0)
-    assert await keep(here, first)
-    assert await keep(here, second)
+    assert await keep(here, first) == "kept"
+    assert await keep(here, second) == "kept"
     assert await counted(here) == ([1, 1, 1, 1], 8)
     accepted = [entry for entry in await here.entries() if entry["type"] == "notice.accepted"]
     assert {row.id for row in await here.rows(t.notice)} == {entry["notice_id"] for entry in accepted}
@@ -63,11 +63,11 @@ async def test_a_portion_is_kept_once_and_in_its_turn(here, broadcast):
     """Not before the one it follows, not again, and not when another process was quicker."""
     first = await made(here)
     second = await made(here, first)
-    assert not await keep(here, second)
+    assert await keep(here, second) == "overtaken"
     assert await here.database.write(broadcast_expansion.expand, here.world, 2) == 2
-    assert not await keep(here, first)
-    assert await keep(here, second)
-    assert not await keep(here, second)
+    assert await keep(here, first) == "overtaken"
+    assert await keep(here, second) == "kept"
+    assert await keep(here, second) == "overtaken"
     assert await counted(here) == ([1, 1, 1, 1], 8)
 
 
@@ -76,7 +76,7 @@ async def test_nothing_is_kept_that_was_taken_before_a_pause_or_a_cancel(here, b
     """What waits to be written when the answer is given never comes to be."""
     first = await made(here)
     assert (await here.http.post(f"{broadcast}/{verb}")).status_code == 200
-    assert not await keep(here, first)
+    assert await keep(here, first) == "overtaken"
     assert await counted(here) == ([], 0)
 
 
@@ -85,7 +85,7 @@ async def test_nothing_is_kept_for_somebody_who_has_changed(here, broadcast):
     everybody = await made(here, limit=4)
     gone = await here.http.post("/v1/recipients/u-3/anonymise", json={"reason": "user request"})
     assert gone.status_code == 200, gone.text
-    assert not await keep(here, everybody)
+    assert await keep(here, everybody) == "changed"
     await expanded(here.database, here.world)
     assert await counted(here) == ([1, 1, 1], 6)
     counts = (await here.http.get(broadcast)).json()["counts"]
