@@ -30,10 +30,11 @@ class Broadcasts(Loops):
 
     async def _expand(self) -> bool:
         try:
-            made = await (self._ahead.popleft() if self._ahead else self._make(None))
+            follows = bool(self._ahead)
+            made = await (self._ahead.popleft() if follows else self._make(None))
             if made is None:
                 self._forget()
-                return False
+                return follows  # this broadcast has no more; another may
             while len(self._ahead) < _AHEAD:
                 self._ahead.append(asyncio.create_task(self._after(self._ahead[-1] if self._ahead else None, made)))
             kept = await self._database.write(broadcast_expansion.keep, made)
