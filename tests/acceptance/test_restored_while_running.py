@@ -26,6 +26,8 @@ async def test_processes_that_run_notice_that_an_older_database_took_their_place
         await asyncio.to_thread(postgres.restore, postgres_url, backup)
         log = house.service.log
         await until(lambda: asyncio.to_thread(log.read_bytes), lambda said: said.count(HELD) >= 2)
+        # One of them may have said it twice, to its loop and to a writer, before the other has looked.
+        await until(lambda: house.caller.once("GET", "/readyz"), lambda answer: answer[0] == 503)
         assert {api.returncode, worker.returncode} == {None}
         await house.refused()
         headers = {"Authorization": f"Bearer {house.service.key}"}
