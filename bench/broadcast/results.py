@@ -48,8 +48,8 @@ def table(command: str, where: str, done: Done) -> str:
         ("kills, of them on the way to the last notice", "", _shown(_of(done, "a killed", "kills"), "{:.0f}") + ", "
          + _shown(_of(done, "a killed", "on_the_way"), "{:.0f}")),
         ("polls whose counts were checked", "", _shown(_of(done, "a killed", "polls"), "{:,.0f}")),
-        ("found wrong: not killed, small and full; killed", "nothing",
-         f"{_found(done, 'a small')}, {_found(done, 'a large')}; {_found(done, 'a killed')}"),
+        ("found wrong: not killed, small and full; killed; while nothing is due", "nothing",
+         f"{_found(done, 'a small')}, {_found(done, 'a large')}; {_found(done, 'a killed')}; {_found(done, 'd')}"),
         ("recipients over mail and SMS, unserved", "as the sinks say",
          f"{_shown(_of(done, 'b', 'recipients'), '{:,.0f}')}, {_shown(_of(done, 'b', 'unserved'), '{:,.0f}')}; wrong: {_found(done, 'b')}"),
         ("last dispatch after the answer to pause, to cancel", "≤ 2 s",
