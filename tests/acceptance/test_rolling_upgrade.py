@@ -62,7 +62,8 @@ async def test_the_database_is_migrated_and_processes_are_replaced_under_traffic
             rolled = await rolling.roll(tmp_path)
             assert rolled.findings == []
             assert f"was at version {migrate.head()} and is now at 9997" in rolled.migrated
-            # What is below the floor: it ends by itself, and does not start again.
+            # What is below the floor: it ends by itself, and does not start again. No other is there, whose log is the same file.
+            await new.kill()
             left_over = await rolling.start(old, "worker")
             status, output = await newest.command("migrate", "--config", str(newest.config_file))
             assert status == 0, output
