@@ -15,7 +15,8 @@
     │       └── FourEyes            it takes a second key
     ├── UnavailableError            cannot be done now, can be repeated later (HTTP 503)
     │   └── DatabaseUnavailable     the database or its disk cannot be read or written
-    │       └── DatabaseLocked      another transaction keeps what this one needs, for longer than this one may wait
+    │       ├── DatabaseLocked      another transaction keeps what this one needs, for longer than this one may wait
+    │       └── Overtaken           another transaction was quicker; this one did nothing and may run again at once
     ├── LedgerError
     │   ├── ProofError              a Merkle proof is impossible or does not hold
     │   ├── NoteError               a signed note or key is malformed, unverified or forged
@@ -137,6 +138,10 @@ class DatabaseUnavailable(UnavailableError):
 
 class DatabaseLocked(DatabaseUnavailable):
     """Another transaction keeps a lock that this one needs, for longer than this one may wait."""
+
+
+class Overtaken(DatabaseUnavailable):
+    """Another transaction was quicker, so that this one did nothing; whoever runs transactions runs it again from its start."""
 
 
 class LedgerError(NoticesvcError):

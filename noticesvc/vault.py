@@ -13,6 +13,7 @@ import hmac
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,27 +21,28 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from noticesvc.errors import ConfigurationError, VaultError
 
 KEY_BYTES = 32
-_NONCE = 12
+NONCE_BYTES = 12
 _WRAP = b"noticesvc/wrap/v1\0"
 
 
-class DataKey:
+class DataKey(NamedTuple):
     """An unwrapped data key: seals and opens values of one recipient, or of the system."""
 
-    __slots__ = ("_aead", "_random")
+    aead: AESGCM
+    random: Callable[[int], bytes]
 
-    def __init__(self, key: bytes, random: Callable[[int], bytes]) -> None:
-        self._aead, self._random = AESGCM(key), random
+    def __repr__(self) -> str:
+        return "DataKey()"
 
-    def seal(self, value: bytes, place: str) -> bytes:
-        """Encrypt a value for one place (`table.column:id`)."""
-        nonce = self._random(_NONCE)
-        return nonce + self._aead.encrypt(nonce, value, place.encode())
+    def seal(self, value: bytes, place: str, nonce: bytes = b"") -> bytes:
+        """Encrypt a value for one place (`table.column:id`). Who seals very many gives a fresh random `nonce` for each."""
+        nonce = nonce or self.random(NONCE_BYTES)
+        return nonce + self.aead.encrypt(nonce, value, place.encode())
 
     def open(self, sealed: bytes, place: str) -> bytes:
         """Decrypt; VaultError if the key, the bytes or the place are not the ones it was sealed with."""
         try:
-            return self._aead.decrypt(sealed[:_NONCE], sealed[_NONCE:], place.encode())
+            return self.aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], place.encode())
         except (InvalidTag, ValueError):
             msg = "A sealed value cannot be opened: it was changed, moved, or sealed under another key. Run `noticesvc ledger audit`."
             raise VaultError(msg) from None
@@ -59,11 +61,11 @@ class Vault:
     def new_key(self, place: str) -> tuple[DataKey, bytes]:
         """A fresh data key and its wrapped form to store at `place`."""
         key = self._random(KEY_BYTES)
-        return DataKey(key, self._random), self._wrap(key, place)
+        return DataKey(AESGCM(key), self._random), self._wrap(key, place)
 
     def unwrap(self, wrapped: bytes, place: str) -> DataKey:
         """The data key again. VaultError if its master key is not here or the bytes were changed."""
-        return DataKey(self._unwrap(wrapped, place), self._random)
+        return DataKey(AESGCM(self._unwrap(wrapped, place)), self._random)
 
     def rewrap(self, wrapped: bytes, place: str) -> bytes | None:
         """Wrapped under the current master key; null if it already is (rotation)."""
@@ -84,25 +86,30 @@ class Vault:
         return hmac.digest(self._index_key, b"token\0" + kind.encode() + b"\0" + value.encode(), "sha256")
 
     def _wrap(self, key: bytes, place: str) -> bytes:
-        nonce = self._random(_NONCE)
+        nonce = self._random(NONCE_BYTES)
         return bytes([self.current]) + nonce + self._masters[self.current].encrypt(nonce, key, _WRAP + place.encode())
 
     def _unwrap(self, wrapped: bytes, place: str) -> bytes:
-        master = self._masters.get(wrapped[0]) if wrapped else None
-        if master is None and wrapped and self._reload is not None:
-            # Another process rotated the master key while this one lived: from now on its key is the current one.
-            masters, _ = self._reload()
-            self._masters |= {version: AESGCM(key) for version, key in masters.items()}
-            self.current = max(self._masters)
-            master = self._masters.get(wrapped[0])
-        if master is None:
-            msg = "A key is wrapped under a master key that the vault key file does not hold; restore that line of the file."
-            raise VaultError(msg)
         try:
-            return master.decrypt(wrapped[1:1 + _NONCE], wrapped[1 + _NONCE:], _WRAP + place.encode())
+            master = self._masters[wrapped[0]]
+        except (KeyError, IndexError):
+            master = self._fresh_master(wrapped)
+        try:
+            return master.decrypt(wrapped[1:1 + NONCE_BYTES], wrapped[1 + NONCE_BYTES:], _WRAP + place.encode())
         except InvalidTag:
             msg = "A wrapped key cannot be unwrapped: the vault key file belongs to another installation, or the row was changed."
             raise VaultError(msg) from None
+
+    def _fresh_master(self, wrapped: bytes) -> AESGCM:
+        """A master key that was not there when this process started: another one may have rotated it since. Then it is the current one."""
+        if wrapped and self._reload is not None:
+            masters, _ = self._reload()
+            self._masters |= {version: AESGCM(key) for version, key in masters.items()}
+            self.current = max(self._masters)
+        if not wrapped or wrapped[0] not in self._masters:
+            msg = "A key is wrapped under a master key that the vault key file does not hold; restore that line of the file."
+            raise VaultError(msg)
+        return self._masters[wrapped[0]]
 
 
 def new_key_file(random: Callable[[int], bytes]) -> str:

@@ -4,6 +4,7 @@ Each line is judged as soon as it is whole; what can be used is recorded some li
 repeated import finds the first part unchanged.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,26 +38,67 @@ class _Tally:
 async def import_contacts(call: Call) -> Any:
     """Record the contacts of many recipients; a line that cannot be taken is named and hinders no other."""
     tally, waiting = _Tally(), list[Line]()
-    async for number, data in lines(call.request.stream()):
-        found = _judge(number, data, tally)
-        if found is not None:
-            waiting.append(found)
-        if len(waiting) >= recipient_import.LARGEST:
-            waiting = await _record(call, waiting, tally)
-    while waiting:
-        waiting = await _record(call, waiting, tally)
+    writing = _Writing(call, tally)
+    try:
+        async for number, data in lines(call.request.stream()):
+            found = _judge(number, data, tally)
+            if found is not None:
+                waiting.append(found)
+            if len(waiting) >= recipient_import.LARGEST:
+                await writing.hand(waiting)
+                waiting = []
+        await writing.hand(waiting)
+        await writing.finish()
+    finally:
+        writing.forget()
     tally.rejected.sort(key=lambda one: int(one["line"]))
     return {"accepted": tally.accepted, "unchanged": tally.unchanged, "rejected": tally.rejected,
             "rejected_total": tally.rejected_total}
 
 
-async def _record(call: Call, waiting: list[Line], tally: _Tally) -> list[Line]:
-    done = await call.write(recipient_import.import_lines, waiting)
-    tally.accepted += done.accepted
-    tally.unchanged += done.unchanged
-    for number, reason in done.rejected:
-        tally.reject(number, reason)
-    return done.postponed
+class _Writing:
+    """Records one portion while the next is judged; portions follow each other in the order of their lines."""
+
+    def __init__(self, call: Call, tally: _Tally) -> None:
+        self._call, self._tally = call, tally
+        self._task: asyncio.Task[recipient_import.Imported] | None = None
+
+    async def hand(self, portion: list[Line]) -> None:
+        """Begin to record a portion, behind what the one before postponed; returns when that one is recorded.
+
+        Where many were postponed, because their sets are large, they go first: no more than two portions are ever held.
+        """
+        postponed = await self._recorded()
+        while len(postponed) > recipient_import.LARGEST // 2:
+            self._begin(postponed)
+            postponed = await self._recorded()
+        if postponed or portion:
+            self._begin(postponed + portion)
+
+    async def finish(self) -> None:
+        """Return when everything is recorded."""
+        while self._task is not None:
+            await self.hand([])
+
+    def forget(self) -> None:
+        """Give up what is still under way."""
+        if self._task is not None:
+            self._task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # nobody waits for it any more
+            self._task.cancel()
+
+    def _begin(self, portion: list[Line]) -> None:
+        self._task = asyncio.create_task(self._call.write(recipient_import.import_lines, portion))
+
+    async def _recorded(self) -> list[Line]:
+        if self._task is None:
+            return []
+        done = await self._task
+        self._task = None
+        self._tally.accepted += done.accepted
+        self._tally.unchanged += done.unchanged
+        for number, reason in done.rejected:
+            self._tally.reject(number, reason)
+        return done.postponed
 
 
 def _judge(number: int, data: bytes | None, tally: _Tally) -> Line | None:

@@ -6,8 +6,11 @@ stands.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from noticesvc.domain import address
 from noticesvc.errors import Fault, InputError
@@ -16,8 +19,7 @@ LARGEST_SET: Final = 50
 """Contacts in one set; with what is pending it bounds the entries of one change."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Wanted(Struct, frozen=True, kw_only=True):
     """One contact of a set as asked for, its address in normal form. `asserted_from` and `verified_at` are the source's."""
 
     channel: str
@@ -32,8 +34,7 @@ class Wanted:
         return self.channel, self.address
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
+class Version(Struct, frozen=True, kw_only=True):
     """One recorded version: in effect from `effective_from` until before `effective_to` (null: no end is known).
 
     `effective_to` equal to `effective_from` is a version that was withdrawn before it began.

@@ -24,7 +24,7 @@ from noticesvc.proof import openings
 from noticesvc.proof.accepted_entries import AcceptedEntries
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Sources, Tx
-from noticesvc.vault import DataKey
+from noticesvc.vault import NONCE_BYTES, DataKey
 
 OWN = ("content", "content_sha256")  # what a notice commits to by itself only where its content is nobody else's
 _RANDOM_OF_ID = 6
@@ -74,7 +74,7 @@ class Making:
         self._names = ["recipient_id", *[name for name, _ in fields]]
         self._shared = [value for _, value in fields]
         committed = [*self._names, *(OWN if self._own else ())]
-        self._starts = [(commitment_start(name), bytes([len(name)]) + name.encode()) for name in committed]
+        self._starts = [(commitment_start(name), openings.head(name)) for name in committed]
         self._writes = AcceptedEntries(self._same_members(), self._forms(), committed)
         number = len(self._members)
         self._ids, self._delivery_ids = self._new_ids(number, 0), [
@@ -87,13 +87,15 @@ class Making:
         """Make the notices of the next `number` recipients; how many there were, 0 when all are made."""
         some = list(islice(self._left, number))
         unwrap, encode, shared, own, named = self._world.vault.unwrap, self._writes.encode, self._shared, self._own, len(self._names)
+        # What is random is drawn for all at once: a system call for each would take as long as what it is for.
         starts, salts, at_ = self._starts, self._sources.random(_SALT * len(self._starts) * len(some)), 0
-        entries, sealed, only = self._entries, self._sealed, openings.only
+        nonces, drawn = self._sources.random(NONCE_BYTES * len(some)), 0
+        entries, sealed, only, begins = self._entries, self._sealed, openings.only, openings.head("recipient_id")
         for (subject_id, _, wrapped_key, _, _, kept, acceptance_id, params), (notice_id, content_id, *mine) in zip(  # noqa: B905  # as many
                 some, self._names_of):
             place = f"recipient:{subject_id}"
             key = unwrap(wrapped_key, place)
-            values = [only(key.open(kept, place), b"recipient_id").value, *shared]
+            values = [only(key.open(kept, place), begins), *shared]
             if own:
                 values += self._own_content(subject_id, params, key)
             commitments, packed = list[bytes](), list[bytes]()
@@ -106,7 +108,8 @@ class Making:
             if own:
                 self._contents.append(key.seal(b"".join(packed[4 * named:]), f"content:{content_id}"))
                 del packed[4 * named:]
-            sealed.append(key.seal(b"".join(packed), f"notice:{notice_id}"))
+            sealed.append(key.seal(b"".join(packed), f"notice:{notice_id}", nonces[drawn:drawn + NONCE_BYTES]))
+            drawn += NONCE_BYTES
         return len(some)
 
     def store(self, tx: Tx) -> int:

@@ -7,8 +7,10 @@ meet rows, sealed addresses and ledger entries. Clauses 二.4, 6.1 and 6.3.
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from msgspec import Struct
 from sqlalchemy import and_, bindparam, case, or_, select, update
 
 from noticesvc.domain import contact, instant
@@ -22,8 +24,7 @@ from noticesvc.storage.transaction import Tx
 from noticesvc.vault import DataKey, Vault
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replacement:
+class Replacement(Struct, frozen=True, kw_only=True):
     """A whole set as asked for: `wanted` from contact.wanted_set, times in microseconds; a null locale keeps the recorded one."""
 
     wanted: tuple[contact.Wanted, ...]
@@ -40,6 +41,14 @@ class Book:
     versions: dict[str, list[contact.Version]] = field(default_factory=dict)  # by subject id
     fresh: dict[str, dict[str, Any]] = field(default_factory=dict)  # rows to insert, by contact id
     touched: set[str] = field(default_factory=set)  # contact ids of rows to update
+    new: set[str] = field(default_factory=set)  # subject ids of recipients that had no contacts before
+    sources: dict[str, bytes] = field(default_factory=dict)  # blind indexes of the sources that gave them
+
+    def source_index(self, vault: Vault, source: str) -> bytes:
+        """The blind index of a source; an import has one for all its lines."""
+        if source not in self.sources:
+            self.sources[source] = vault.index("source", source)
+        return self.sources[source]
 
     def load(self, tx: Tx, states: Iterable[RecipientState]) -> None:
         """Read the versions of these recipients that are in effect or pending."""
@@ -53,14 +62,20 @@ class Book:
             for row in rows.mappings():
                 self.versions[row["subject_id"]].append(version(row, keys[row["subject_id"]]))
 
+    def begin(self, states: Iterable[RecipientState]) -> None:
+        """These recipients are new: they have no versions."""
+        for state in states:
+            self.versions[state.subject_id] = []
+            self.new.add(state.subject_id)
+
     def save(self, tx: Tx) -> None:
         """Insert new versions, and write the ends and positions of others."""
         now = {v.contact_id: v for versions in self.versions.values() for v in versions}
         tx.insert(t.contact, [row | {"effective_to": now[contact_id].effective_to, "position": now[contact_id].position}
                               for contact_id, row in self.fresh.items()])
         changed = self.touched | self.fresh.keys()
-        cure_marks.of_recipients(tx, [subject_id for subject_id, versions in self.versions.items()
-                                      if any(v.contact_id in changed for v in versions)] if changed else ())
+        cure_marks.of_recipients(tx, [subject_id for subject_id, versions in self.versions.items() if subject_id not in self.new
+                                      and any(v.contact_id in changed for v in versions)] if changed else ())
         touched = sorted(self.touched - self.fresh.keys())
         if touched:
             tx.execute(update(t.contact).where(t.contact.c.id == bindparam("v_id")).values(
@@ -76,9 +91,9 @@ def replace(tx: Tx, world: World, state: RecipientState, book: Book, asked: Repl
     """
     if state.row["anonymised_at"] is not None:
         raise Conflict("anonymised", "This recipient is being anonymised; a person who registers again comes under a new id.")
-    counters = dict(json.loads(state.row["source_versions"]))
-    counter = world.vault.index("source", asked.source).hex()
-    if asked.source_version is not None and asked.source_version < counters.get(counter, 0):
+    source = book.source_index(world.vault, asked.source)
+    counters: dict[str, int] = json.loads(state.row["source_versions"]) if asked.source_version is not None else {}
+    if asked.source_version is not None and asked.source_version < counters.get(source.hex(), 0):
         raise Conflict("stale-version", "This source has already given a later version of the contacts.",
                        (Fault("/source_version", "is lower than the one recorded"),))
     if asked.effective_from is not None and asked.effective_from < tx.now:
@@ -99,7 +114,7 @@ def replace(tx: Tx, world: World, state: RecipientState, book: Book, asked: Repl
     if asked.locale is not None:
         state.set(locale=asked.locale)
     if asked.source_version is not None:
-        state.set(source_versions=json.dumps(counters | {counter: asked.source_version}))
+        state.set(source_versions=json.dumps(counters | {source.hex(): asked.source_version}))
     return moved
 
 
@@ -116,7 +131,7 @@ def _record(tx: Tx, world: World, state: RecipientState, book: Book, asked: Repl
     book.fresh[new.contact_id] = {
         "id": new.contact_id, "subject_id": state.subject_id, "channel": new.channel, "confirmation": new.confirmation,
         "address_index": address_index(world.vault, new.channel, new.address), "sealed": sealed,
-        "source_index": world.vault.index("source", new.source), "asserted_from": new.asserted_from, "verified_at": new.verified_at,
+        "source_index": book.source_index(world.vault, new.source), "asserted_from": new.asserted_from, "verified_at": new.verified_at,
         "effective_from": new.effective_from, "recorded_at": new.recorded_at, "state": new.state, **ref.columns}
     return new
 
@@ -190,5 +205,6 @@ def resolve_at_dispatch(tx: Tx, wanted: Collection[tuple[str, str]], now: int) -
     return found
 
 
+@lru_cache(maxsize=64)  # what a transaction records has few instants
 def _time(micros: int | None) -> str | None:
     return None if micros is None else instant.text(instant.from_micros(micros))

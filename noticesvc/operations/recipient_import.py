@@ -43,7 +43,7 @@ def import_lines(tx: Tx, world: World, lines: Sequence[Line]) -> Imported:
 
     1. Lock the recipients that are known and load their contacts.
     2. Take as many lines as surely fit into one transaction's entries; postpone the rest.
-    3. Make the recipients that are not known. One that another transaction made meanwhile is postponed with its lines.
+    3. Make the recipients that are not known.
     4. Replace each line's set; a refusal rejects that line alone.
     """
     result, book = Imported(), contacts.Book()
@@ -52,20 +52,16 @@ def import_lines(tx: Tx, world: World, lines: Sequence[Line]) -> Imported:
     fitting = list(_fitting(lines, states, book))
     result.postponed = list(lines[len(fitting):])
     # A line that would be refused must not make its recipient, so only lines that cannot be refused do.
-    missing = {line.recipient_id for line in fitting if line.recipient_id not in states and not _backdated(tx, line)}
-    made = recipient_state.created(tx, world, missing)
-    states |= {recipient_id: state for recipient_id, state in made.items() if state.created}
-    book.load(tx, (state for state in made.values() if state.created))
-    late: list[Line] = []
+    missing = dict.fromkeys(line.recipient_id for line in fitting if line.recipient_id not in states and not _backdated(tx, line))
+    made = recipient_state.made(tx, world, missing)
+    states |= made
+    book.begin(made.values())
     for line in fitting:
         state = states.get(line.recipient_id)
-        if state is None and line.recipient_id in missing:
-            late.append(line)
-        elif state is None:
+        if state is None:
             result.rejected.append((line.number, _BACKDATED))
         else:
             _replace(tx, world, state, book, line, result)
-    result.postponed = late + result.postponed
     if result.accepted:
         tx.wake("dispatch")
     book.save(tx)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from noticesvc.errors import NotFound
+from noticesvc.errors import NotFound, Overtaken
 from noticesvc.operations import subjects
 from noticesvc.operations.world import World
 from noticesvc.proof.openings import commit, pack
@@ -25,13 +25,13 @@ class RecipientState:
     row: dict[str, Any]
     key: DataKey
     created: bool = False  # by this transaction, and no contacts were put yet
+    unsaved: bool = False  # there is no row of it yet
     changed: set[str] = field(default_factory=set)
     entries: list[dict[str, Any]] = field(default_factory=list)  # rows for subject_entry
+    subject_id: str = ""  # our random id of the recipient
 
-    @property
-    def subject_id(self) -> str:
-        """Our random id of the recipient."""
-        return str(self.row["subject_id"])
+    def __post_init__(self) -> None:
+        self.subject_id = str(self.row["subject_id"])
 
     def set(self, **columns: Any) -> None:
         """Change columns; those that already hold the value stay unwritten."""
@@ -46,7 +46,8 @@ class RecipientState:
         entry makes is to keep them (subjects.KEPT_WITH), else null: then they are kept here.
         """
         seq = self.row["subject_seq"] + 1
-        self.set(subject_seq=seq)
+        self.row["subject_seq"] = seq
+        self.changed.add("subject_seq")
         commitments, opened = commit(committed, tx.salt)
         ref = tx.append(type_, {"subject_id": self.subject_id, "subject_seq": seq, **members, **commitments})
         table = subjects.KEPT_WITH.get(type_)
@@ -56,6 +57,9 @@ class RecipientState:
         self.entries.append({"subject_id": self.subject_id, "subject_seq": seq, "type": type_, "about_id": about_id,
                              "sealed": sealed if own else None, **ref.columns})
         return ref, None if own else sealed
+
+
+_EMPTY: dict[str, Any] = dict.fromkeys(c.name for c in t.recipient.c)
 
 
 def index(world: World, recipient_id: str) -> bytes:
@@ -89,41 +93,39 @@ def one_locked(tx: Tx, world: World, recipient_id: str, *, anonymised: bool = Fa
     return found[recipient_id]
 
 
-def created(tx: Tx, world: World, recipient_ids: Collection[str]) -> dict[str, RecipientState]:
-    """These recipients, which a moment ago were not known: made, each with its `recipient.recorded`, and locked.
-
-    One that another transaction has made meanwhile is waited for and returned as that one made it (`created` false).
-    """
-    if not recipient_ids:
-        return {}
-    rows = []
-    for recipient_id in sorted(recipient_ids, key=lambda one: index(world, one)):
+def made(tx: Tx, world: World, recipient_ids: Iterable[str]) -> dict[str, RecipientState]:
+    """New recipients, each with its `recipient.recorded`; `save` inserts them. Only for those that `locked` has not found."""
+    found: dict[str, RecipientState] = {}
+    for recipient_id in recipient_ids:
         subject_id = tx.new_id()
-        _, wrapped = world.vault.new_key(f"recipient:{subject_id}")
-        rows.append({"subject_id": subject_id, "recipient_index": index(world, recipient_id), "wrapped_key": wrapped,
-                     "account_state": "active", "refuse_commercial": "", "source_versions": "{}", "created_at": tx.now,
-                     "changed_at": tx.now - 1, "subject_seq": 0})
-    tx.insert_new(t.recipient, rows)
-    ours = {row["subject_id"] for row in rows}
-    found = locked(tx, world, recipient_ids)
-    for recipient_id, state in found.items():
-        if state.subject_id in ours:
-            state.created = True
-            ref, sealed = state.append(tx, "recipient.recorded", {"account_state": "active"}, {"recipient_id": recipient_id})
-            state.set(sealed=sealed, **ref.columns)
+        key, wrapped = world.vault.new_key(f"recipient:{subject_id}")
+        state = RecipientState(_EMPTY | {
+            "subject_id": subject_id, "recipient_index": index(world, recipient_id), "wrapped_key": wrapped, "account_state": "active",
+            "refuse_commercial": "", "source_versions": "{}", "created_at": tx.now, "changed_at": tx.now - 1, "subject_seq": 0},
+            key, created=True, unsaved=True)
+        ref, sealed = state.append(tx, "recipient.recorded", {"account_state": "active"}, {"recipient_id": recipient_id})
+        state.row |= {"sealed": sealed, **ref.columns}
+        found[recipient_id] = state
     return found
 
 
-def save(tx: Tx, states: Iterable[RecipientState]) -> None:
-    """Write every change: one statement for each combination of changed columns, and one for the entries."""
+def save(tx: Tx, states: Collection[RecipientState]) -> None:
+    """Write every change: one statement for new recipients, one for each combination of changed columns, and one for the entries.
+
+    Raises Overtaken if another transaction has meanwhile made one of the new recipients: it is known then, and this one starts anew.
+    """
+    # In one order, so that two transactions that make the same recipients wait for each other in one direction.
+    new = sorted([state for state in states if state.unsaved], key=lambda one: one.row["recipient_index"])
+    if tx.insert_new(t.recipient, [state.row for state in new]) < len(new):
+        raise Overtaken("Another request made this recipient at the same moment; repeat the request.")
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     entries = []
     for state in sorted(states, key=lambda one: one.subject_id):
         entries += state.entries
-        if state.changed:
+        if state.changed and not state.unsaved:
             groups.setdefault(tuple(sorted(state.changed)), []).append(
                 {"subject_id": state.subject_id} | {name: state.row[name] for name in sorted(state.changed)})
-        state.entries, state.changed = [], set()
+        state.entries, state.changed, state.unsaved = [], set(), False
     for rows in groups.values():
         tx.update(t.recipient, ("subject_id",), rows)
     tx.insert(t.subject_entry, entries)

@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import select
 
 from noticesvc.domain import instant
-from noticesvc.errors import UnavailableError
 from noticesvc.operations import account_effects, consents, contacts, recipient_state
 from noticesvc.operations.world import World
 from noticesvc.storage import tables as t
@@ -19,14 +18,15 @@ from noticesvc.storage.transaction import Tx
 def put_contacts(tx: Tx, world: World, recipient_id: str, asked: contacts.Replacement) -> dict[str, Any]:
     """Replace a recipient's whole set of contacts, and make the recipient if there is none; the set as recorded.
 
-    Raises Conflict `stale-version`, Unprocessable `backdated-contact`, and UnavailableError when it must be repeated.
+    Raises Conflict `stale-version` and Unprocessable `backdated-contact`.
     """
-    states = recipient_state.locked(tx, world, (recipient_id,)) or recipient_state.created(tx, world, (recipient_id,))
-    state = states.get(recipient_id)
-    if state is None:
-        raise UnavailableError("The recipient was anonymised at this very moment; repeat the request.")
+    states = recipient_state.locked(tx, world, (recipient_id,)) or recipient_state.made(tx, world, (recipient_id,))
+    state = states[recipient_id]
     book = contacts.Book()
-    book.load(tx, (state,))
+    if state.unsaved:
+        book.begin((state,))
+    else:
+        book.load(tx, (state,))
     if contacts.replace(tx, world, state, book, asked):
         tx.wake("dispatch")
     book.save(tx)

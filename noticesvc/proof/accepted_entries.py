@@ -7,6 +7,7 @@ together: one entry is encoded with marks in the places of what differs, and cut
 import re
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -14,6 +15,7 @@ from noticesvc.ledger import entry
 
 # In the order of their names, which is that of canonical JSON. No other member can hold these marks: they are no ids.
 _MARK = re.compile(rb'"\\u0001(0)"|(?<=")\\u0001(\d+)(?=")')  # what may be null with its quotation marks
+_BASE64 = partial(b2a_base64, newline=False)
 
 
 class AcceptedEntries:
@@ -36,8 +38,7 @@ class AcceptedEntries:
                commitments: Sequence[bytes], content_id: str | None = None) -> bytes:
         """One entry; `commitments` are SHA-256 hashes in the order of their fields."""
         values = (b"null" if acceptance_id is None else b'"%b"' % acceptance_id.encode(), notice_id.encode(), subject_id.encode(),
-                  (content_id or "").encode(), *[one.encode() for one in delivery_ids],
-                  *[b2a_base64(one, newline=False) for one in commitments])
+                  (content_id or "").encode(), *map(str.encode, delivery_ids), *map(_BASE64, commitments))
         entry_bytes: bytes = self._template % self._ordered(values)
         return entry_bytes
 

@@ -51,11 +51,16 @@ def unpack(data: bytes) -> dict[str, Opening]:
     return found
 
 
-def only(data: bytes, name: bytes) -> Opening:
-    """The opening in bytes that hold just one, of this name; in half the time. ValueError if they hold anything else."""
-    head = bytes([len(name)]) + name
-    name_end = len(head)
+def head(name: str) -> bytes:
+    """How `pack` begins the opening of a field: one length byte and the name. A salt follows, then length and value."""
+    raw = name.encode()
+    return bytes([len(raw)]) + raw
+
+
+def only(data: bytes, begins: bytes) -> bytes:
+    """The value in openings that are just one, whose `head` is given; in a third of the time. ValueError if they are anything else."""
+    name_end = len(begins)
     value_at = name_end + 36
-    if data[:name_end] != head or value_at + int.from_bytes(data[value_at - 4:value_at], "big") != len(data):
+    if data[:name_end] != begins or value_at + int.from_bytes(data[value_at - 4:value_at], "big") != len(data):
         raise ValueError("these openings hold something else")
-    return Opening(data[name_end:name_end + 32], data[value_at:])
+    return data[value_at:]

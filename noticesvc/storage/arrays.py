@@ -28,12 +28,12 @@ def fetch(conn: Connection, statement: str, values: tuple[Any, ...]) -> list[Any
     return records
 
 
-def insert(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, new: bool = False) -> None:
-    """Insert rows, all with the columns of the first; with `new` only those whose key is free."""
+def insert(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, new: bool = False) -> int:
+    """Insert rows, all with the columns of the first; with `new` only those whose keys are free. Answers how many there were."""
     names = tuple(rows[0])
     columns = _columns(names, rows)
     fixed = _fixed(columns)
-    conn.exec_driver_sql(_insert(table, names, fixed, new), _given(table, names, columns, fixed))
+    return conn.exec_driver_sql(_insert(table, names, fixed, new), _given(table, names, columns, fixed)).rowcount
 
 
 def insert_columns(conn: Connection, table: Table, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:

@@ -23,12 +23,11 @@ def insert_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]
         conn.execute(insert(table), list(rows))
 
 
-def insert_new_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Insert those rows whose key is free, all with the columns of the first; who lost is for the caller to look up."""
+def insert_new_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert those rows whose keys are free, all with the columns of the first; how many. Who lost is for the caller to look up."""
     if conn.dialect.name == "postgresql":
-        arrays.insert(conn, table, rows, new=True)
-    else:
-        conn.execute(_insert_new_each(table), list(rows))
+        return arrays.insert(conn, table, rows, new=True)
+    return conn.execute(_insert_new_each(table), list(rows)).rowcount
 
 
 def insert_columns(conn: Connection, table: Table, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from noticesvc.errors import DatabaseLocked, DatabaseUnavailable
+from noticesvc.errors import DatabaseLocked, DatabaseUnavailable, Overtaken
 from noticesvc.storage.transaction import Sources, Tx
 
 log = structlog.get_logger()
@@ -25,6 +25,7 @@ log = structlog.get_logger()
 # a statement that was cancelled, a right that was taken away.
 REPEAT = {"40001", "40P01"}
 LOCKED = "55P03"
+_BUSY = "The database is busy; repeat the request later."
 UNAVAILABLE = ("08", "53", "57P", "58", "25006", "57014", "42501")
 
 
@@ -38,10 +39,6 @@ def _engine(url: URL, busy_s: float, statement_s: float | None, settings: dict[s
     return create_async_engine(url, pool_size=8, max_overflow=8, pool_timeout=busy_s, pool_use_lifo=True,
                                connect_args={"timeout": busy_s, "command_timeout": statement_s, "server_settings": common | settings})
 _GUARDED = "guarded"  # by which guard a connection was let through
-
-
-class _Again(Exception):
-    pass
 
 
 def _trusting(tx: Tx) -> None:
@@ -72,10 +69,10 @@ def _judge(error: BaseException) -> BaseException:
     if isinstance(error, DBAPIError):
         state = getattr(error.orig, "sqlstate", None) or ""
         if state in REPEAT:
-            return _Again()
+            return Overtaken(_BUSY)
         if state == LOCKED:
             log.warning("a lock is kept by another transaction")
-            return DatabaseLocked("The database is busy; repeat the request later.")
+            return DatabaseLocked(_BUSY)
     gone = isinstance(error, OSError | PoolTimeout | TimeoutError | InterfaceError | OperationalError | asyncpg.InterfaceError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated)
     if gone or state.startswith(UNAVAILABLE):
@@ -129,7 +126,7 @@ class PostgreSQL:
                     return result
                 return await conn.run_sync(run)
 
-        async for turn in AsyncRetrying(retry=retry_if_exception_type(_Again), stop=stop_after_attempt(6),
+        async for turn in AsyncRetrying(retry=retry_if_exception_type(Overtaken), stop=stop_after_attempt(6),
                                         wait=wait_random_exponential(multiplier=0.02, max=0.5), reraise=True):
             with turn:
                 try:

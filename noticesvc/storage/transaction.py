@@ -77,6 +77,14 @@ class Tx:
             raise ValueError("ids or entries of this transaction have another instant already")
         self.now, self._at = now, ""
 
+    def unhurried(self) -> None:
+        """Do not wait at the end until this transaction is on the disk: the next one that does wait takes it along, in the log's order.
+
+        Only for what is done again if it is lost with the server, and what nobody outside is told of before.
+        """
+        if self.postgresql:
+            self.conn.exec_driver_sql("set local synchronous_commit to off")
+
     @property
     def postgresql(self) -> bool:
         """Whether row locks and advisory locks are available (SQLite has one writer and needs none)."""
@@ -109,10 +117,9 @@ class Tx:
         if rows:
             bulk.insert_rows(self.conn, table, rows)
 
-    def insert_new(self, table: Any, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert those rows whose key is free, all with the same columns; nothing for none."""
-        if rows:
-            bulk.insert_new_rows(self.conn, table, rows)
+    def insert_new(self, table: Any, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Insert those rows whose keys are free, all with the same columns; how many there were."""
+        return bulk.insert_new_rows(self.conn, table, rows) if rows else 0
 
     def insert_columns(self, table: Any, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
         """Insert rows given column by column, with what is the `same` in all of them; nothing for none."""

@@ -1,5 +1,6 @@
 """noticesvc.domain.address: normal forms, refusals that repeat nothing, and masks."""
 
+import email_validator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +61,21 @@ def test_a_postal_address_is_kept_as_written_or_refused(written, normal):
         return
     with pytest.raises(InputError):
         address.normalise("postal", written)
+
+
+@given(st.text('ab0.-_+Aé@" ', max_size=70), st.one_of(st.sampled_from([
+    "example.cn", "EXAMPLE.cn", "xn--fsqu00a.xn--fiqs8s", "例子.中国", "localhost", "a.local", "b" * 63 + ".cn", "b." * 95 + "cn",
+    "[127.0.0.1]", "a--b.cn", "a.test", "1.2", "a_b.cn"]), st.text("ab0.-_A", max_size=20)))
+def test_a_mailbox_is_what_the_library_says(local, domain):
+    """Whatever shortcut is taken for plain ones: the same form, or refused as well."""
+    written = f"{local}@{domain}".strip(" ")
+    try:
+        normal = email_validator.validate_email(written, check_deliverability=False, strict=True).normalized
+    except email_validator.EmailNotValidError:
+        with pytest.raises(InputError):
+            address.normalise("email", written)
+    else:
+        assert address.normalise("email", written) == normal
 
 
 def test_a_channel_without_addresses_is_refused():
