@@ -65,7 +65,6 @@ def keep(tx: Tx, making: Making) -> Kept:
     if counted != making.changes:
         return "changed"
     tx.happens_at(making.now)
-    tx.unhurried()  # what the server loses is made again; whatever is sent or signed was committed after it, and waited for
     _store(tx, row, making)
     return "kept"
 

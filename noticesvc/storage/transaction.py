@@ -77,14 +77,6 @@ class Tx:
             raise ValueError("ids or entries of this transaction have another instant already")
         self.now, self._at = now, ""
 
-    def unhurried(self) -> None:
-        """Do not wait at the end until this transaction is on the disk: the next one that does wait takes it along, in the log's order.
-
-        Only for what is done again if it is lost with the server, and what nobody outside is told of before.
-        """
-        if self.postgresql:
-            self.conn.exec_driver_sql("set local synchronous_commit to off")
-
     @property
     def postgresql(self) -> bool:
         """Whether row locks and advisory locks are available (SQLite has one writer and needs none)."""

@@ -303,6 +303,19 @@ async def test_an_import_repeated_finds_everything_unchanged(here):
     assert await current(here, "u-299") == ["u299@example.cn", OLD]
 
 
+async def test_lines_that_do_not_fit_into_a_transaction_keep_their_turn(here):
+    """Sets so large that most lines of a portion wait for the next transaction: whoever stands later in the list has the last word."""
+    several = [mail(f"m{n}@example.cn") for n in range(7)]
+    data = b"".join(line(f"u-{n}", *several) for n in range(140)) + line("x", *several, sms()) + line("x", sms(NEW))
+    data += b"".join(line(f"u-{n}", mail("late@example.cn")) for n in range(130, 140))
+    found = await imported(here, data)
+    assert (found["accepted"], found["unchanged"], found["rejected"]) == (152, 0, [])
+    assert await current(here, "x") == [NEW]
+    assert await current(here, "u-139") == ["late@example.cn"]
+    assert await current(here, "u-0") == [f"m{n}@example.cn" for n in range(7)]
+    assert len(await here.rows(t.recipient)) == 141
+
+
 async def test_only_the_first_thousand_rejected_lines_are_named(here):
     """All are counted, so that nobody takes the list for the whole."""
     found = await imported(here, b"x\n" * 1200)
