@@ -92,7 +92,7 @@ class Vault:
     def _unwrap(self, wrapped: bytes, place: str) -> bytes:
         try:
             master = self._masters[wrapped[0]]
-        except (KeyError, IndexError):
+        except (KeyError, IndexError, TypeError):
             master = self._fresh_master(wrapped)
         try:
             return master.decrypt(wrapped[1:1 + NONCE_BYTES], wrapped[1 + NONCE_BYTES:], _WRAP + place.encode())
