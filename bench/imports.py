@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 
 from bench import meters
-from bench.service import Service, kill
+from bench.service import POSTGRESQL, Service, kill
 from tests.support import postgres
 
 _LINES = 500  # in a piece of the stream
@@ -109,7 +109,7 @@ def main() -> int:
         if chosen.sqlite:
             measure(None, chosen.count, Path(folder))
         else:
-            with postgres.running(durable=True) as server:
+            with postgres.running(durable=True, settings=POSTGRESQL) as server:
                 measure(server.new_database(), chosen.count, Path(folder))
     return 0
 

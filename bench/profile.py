@@ -40,7 +40,8 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--count", type=int, default=5000, help="mails")
     count = options.parse_args().count
-    with tempfile.TemporaryDirectory() as folder, postgres.running(durable=True) as server, sinks.running() as sink:
+    with (tempfile.TemporaryDirectory() as folder, postgres.running(durable=True, settings=service.POSTGRESQL) as server,
+          sinks.running() as sink):
         database, found = server.new_database(), Path(folder) / "samples"
         with rows._installed(database, **mail.settings(sink.port)) as installed:
             with installed.run("api"):

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from bench import growth, report, rows
 from bench.broadcast import row
+from bench.service import POSTGRESQL
 from tests.support import postgres
 
 HERE = Path(__file__).parent
@@ -85,7 +86,7 @@ def main() -> int:
     run = Run(given.resume or datetime.now(UTC).strftime("%Y%m%dT%H%M%S"), sys.argv[1:])
     chosen = _options().parse_args(run.options)
     print(f"run {run.name}; goes on after an interruption with --resume {run.name}", flush=True)
-    with postgres.running(durable=True) as server:
+    with postgres.running(durable=True, settings=POSTGRESQL) as server:
         names = parts(chosen.count, chosen.bulk, server.new_database, with_peer=not chosen.no_peer)
         for turn in range(chosen.runs):
             for name, measure in names.items():
@@ -122,7 +123,7 @@ def _grown(run: Run, folder: Path, sizes: list[int], count: int, turns: int) -> 
     """Grow, measure in turns, audit."""
     folder.mkdir(exist_ok=True)
     print(f"growth in {folder}", flush=True)
-    with postgres.running(durable=True, home=folder / "server") as server:
+    with postgres.running(durable=True, home=folder / "server", settings=POSTGRESQL) as server:
         grown = growth.Growth(folder, server, count, lambda text: print(text, flush=True))
         grown.grow(sizes)
         for turn in range(turns):

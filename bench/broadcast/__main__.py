@@ -23,11 +23,11 @@ from typing import Any
 from bench.broadcast import exactly_once, hold, making, results, unserved
 from bench.broadcast.audience import imported
 from bench.broadcast.house import Kept, opened
+from bench.service import POSTGRESQL
 from tests.support import postgres
 
 ROLES = ("api", "worker")
 PARTS = ("a", "b", "c", "d")
-_SERVER = {"autovacuum_naptime": "15s", "max_wal_size": "4GB", "shared_buffers": "1GB"}
 
 
 def main() -> int:
@@ -52,7 +52,8 @@ def main() -> int:
     sizes = kept.once("sizes", lambda: {"recipients": asked.recipients, "reached": asked.reached, "held": asked.held, "kills": asked.kills,
                                         "proofs": asked.proofs})
     print(f"seed {seed}, records in {folder}; goes on after an interruption with --resume {folder}", flush=True)
-    with postgres.running(durable=True, home=folder / "postgres", port=kept.once("port", postgres.free_port), settings=_SERVER) as server:
+    port = kept.once("port", postgres.free_port)
+    with postgres.running(durable=True, home=folder / "postgres", port=port, settings=POSTGRESQL) as server:
         run = Run(folder, kept, seed, sizes, server)
         for part in PARTS:
             if asked.only in (None, part):
