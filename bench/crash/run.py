@@ -268,5 +268,6 @@ def _finished(notice: dict[str, Any], *, reports: bool) -> bool:
     A report may have delivered an attempt before the worker's own answer is recorded; that still comes.
     """
     answered = all(attempt["outcome"] is not None for d in notice["deliveries"] for attempt in d["attempts"])
-    return answered and all(d["state"] in _FINISHED or (d["channel"] == "sms" and d["state"] == "sent" and not reports)
-               or (notice["category"] == "commercial" and d["state"] == "unknown") for d in notice["deliveries"])
+    return answered and all(
+        d["state"] in _FINISHED or (d["channel"] == "sms" and d["state"] == "sent" and not reports)
+        or (notice["category"] == "commercial" and d["state"] == "unknown") for d in notice["deliveries"])

@@ -51,9 +51,14 @@ class Book:
         return self.sources[source]
 
     def load(self, tx: Tx, states: Iterable[RecipientState]) -> None:
-        """Read the versions of these recipients that are in effect or pending."""
-        keys = {state.subject_id: state.key for state in states}
-        self.versions |= {subject_id: [] for subject_id in keys}
+        """Read the versions of these recipients that are in effect or pending; those that are new have none."""
+        keys: dict[str, DataKey] = {}
+        for state in states:
+            self.versions[state.subject_id] = []
+            if state.unsaved:
+                self.new.add(state.subject_id)
+            else:
+                keys[state.subject_id] = state.key
         if keys:
             rows = tx.execute(select(t.contact).where(
                 tx.within(t.contact.c.subject_id, list(keys)),
@@ -61,12 +66,6 @@ class Book:
                                                              t.contact.c.effective_to > t.contact.c.effective_from))))
             for row in rows.mappings():
                 self.versions[row["subject_id"]].append(version(row, keys[row["subject_id"]]))
-
-    def begin(self, states: Iterable[RecipientState]) -> None:
-        """These recipients are new: they have no versions."""
-        for state in states:
-            self.versions[state.subject_id] = []
-            self.new.add(state.subject_id)
 
     def save(self, tx: Tx) -> None:
         """Insert new versions, and write the ends and positions of others."""

@@ -55,7 +55,7 @@ def import_lines(tx: Tx, world: World, lines: Sequence[Line]) -> Imported:
     missing = dict.fromkeys(line.recipient_id for line in fitting if line.recipient_id not in states and not _backdated(tx, line))
     made = recipient_state.made(tx, world, missing)
     states |= made
-    book.begin(made.values())
+    book.load(tx, made.values())
     for line in fitting:
         state = states.get(line.recipient_id)
         if state is None:

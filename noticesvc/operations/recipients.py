@@ -23,10 +23,7 @@ def put_contacts(tx: Tx, world: World, recipient_id: str, asked: contacts.Replac
     states = recipient_state.locked(tx, world, (recipient_id,)) or recipient_state.made(tx, world, (recipient_id,))
     state = states[recipient_id]
     book = contacts.Book()
-    if state.unsaved:
-        book.begin((state,))
-    else:
-        book.load(tx, (state,))
+    book.load(tx, (state,))
     if contacts.replace(tx, world, state, book, asked):
         tx.wake("dispatch")
     book.save(tx)

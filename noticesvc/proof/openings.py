@@ -31,8 +31,7 @@ def pack(openings: Mapping[str, Opening]) -> bytes:
     """Openings as bytes, to be sealed: for each, one length byte and the name, the salt, four length bytes and the value."""
     parts = []
     for name, opening in openings.items():
-        raw = name.encode()
-        parts += [bytes([len(raw)]), raw, opening.salt, len(opening.value).to_bytes(4, "big"), opening.value]
+        parts += [head(name), opening.salt, len(opening.value).to_bytes(4, "big"), opening.value]
     return b"".join(parts)
 
 

@@ -25,8 +25,8 @@ log = structlog.get_logger()
 # a statement that was cancelled, a right that was taken away.
 REPEAT = {"40001", "40P01"}
 LOCKED = "55P03"
-_BUSY = "The database is busy; repeat the request later."
 UNAVAILABLE = ("08", "53", "57P", "58", "25006", "57014", "42501")
+_BUSY = "The database is busy; repeat the request later."
 
 
 # Writers touch rows by key, a handful or a few hundred at a time: plans are made once and never scan.
