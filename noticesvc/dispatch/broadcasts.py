@@ -6,6 +6,7 @@ database writes one portion of notices the next ones are made, a few notices at 
 
 import asyncio
 from collections import deque
+from typing import NamedTuple
 
 from noticesvc.dispatch.loop import Loop, Loops
 from noticesvc.operations import broadcast_expansion, broadcast_upkeep
@@ -23,7 +24,7 @@ class Broadcasts(Loops):
 
     def __init__(self, database: Database, world: World) -> None:
         self._database, self._world = database, world
-        self._ahead: deque[asyncio.Task[Making | None]] = deque()
+        self._ahead: deque[_Portion] = deque()
         self._loops = [Loop("broadcast-expansion", self._expand, _POLL_S), Loop("broadcast-upkeep", self._look, _POLL_S)]
         for loop in self._loops:
             database.on_commit("broadcasts", loop.woken.set)
@@ -31,12 +32,13 @@ class Broadcasts(Loops):
     async def _expand(self) -> bool:
         try:
             follows = bool(self._ahead)
-            made = await (self._ahead.popleft() if follows else self._make(None))
+            portion = self._ahead.popleft() if follows else self._begin(None)
+            made = await portion.made
             if made is None:
                 self._forget()
                 return follows  # this broadcast has no more; another may
             while len(self._ahead) < _AHEAD:
-                self._ahead.append(asyncio.create_task(self._after(self._ahead[-1] if self._ahead else None, made)))
+                self._ahead.append(self._begin(self._ahead[-1] if self._ahead else portion))
             kept = await self._database.write(broadcast_expansion.keep, made)
         except BaseException:
             self._forget()
@@ -47,15 +49,22 @@ class Broadcasts(Loops):
         # What somebody else is at is left to them for a while; what cannot be made ahead is made in the transaction that writes it.
         return kept == "changed" and await self._database.write(broadcast_expansion.expand, self._world) > 0
 
-    async def _after(self, making: asyncio.Task[Making | None] | None, made: Making) -> Making | None:
-        """The portion after the one that is in the making, or else after the one that is made."""
-        former = made if making is None else await making
-        return None if former is None else await self._make(former)
+    def _begin(self, former: "_Portion | None") -> "_Portion":
+        """Begin with the portion after the former one, or with the first of what is left."""
+        taken = asyncio.create_task(self._take(former))
+        return _Portion(taken, asyncio.create_task(self._make(former, taken)))
 
-    async def _make(self, former: Making | None) -> Making | None:
-        """The portion after the former one, or the first of what is left, made."""
+    async def _take(self, former: "_Portion | None") -> Making | None:
+        behind = await former.taken if former is not None else None
+        if former is not None and behind is None:
+            return None
         # Over a connection that writes, whose plans go by keys whatever the statistics of a table that was just filled say.
-        making = await self._database.write(broadcast_expansion.take, self._world, former)
+        return await self._database.write(broadcast_expansion.take, self._world, behind)
+
+    async def _make(self, former: "_Portion | None", taken: asyncio.Task[Making | None]) -> Making | None:
+        making = await taken
+        if former is not None:
+            await former.made  # whichever is to be written first is made first
         while making is not None and making.make(_AT_ONCE):  # noqa: ASYNC110  # nothing is waited for: others have their turn
             await asyncio.sleep(0)
         return making
@@ -63,9 +72,16 @@ class Broadcasts(Loops):
     def _forget(self) -> None:
         """Drop what was made ahead: it follows on something that did not come to be."""
         while self._ahead:
-            task = self._ahead.pop()
-            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # it matters to nobody any more
-            task.cancel()
+            for task in self._ahead.pop():
+                task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # it matters to nobody any more
+                task.cancel()
 
     async def _look(self) -> bool:
         return await self._database.write(broadcast_upkeep.look, self._world)
+
+
+class _Portion(NamedTuple):
+    """Recipients on their way to notices. The next ones are taken as soon as these are, while these are being made."""
+
+    taken: asyncio.Task[Making | None]
+    made: asyncio.Task[Making | None]

@@ -56,13 +56,10 @@ def keep(tx: Tx, making: Making) -> Kept:
     """Write what is made. Nothing is written if it is `overtaken`: somebody else is at it or was quicker, or it does not run any more;
     or `changed`: one of the recipients did, since they were taken.
     """
-    b, r = t.broadcast.c, t.recipient.c
-    row = tx.execute(_running().where(b.id == making.broadcast_id).with_for_update(skip_locked=True)).one_or_none()
+    row = tx.execute(_running().where(t.broadcast.c.id == making.broadcast_id).with_for_update(skip_locked=True)).one_or_none()
     if row is None or row.expanded_to != making.after:
         return "overtaken"
-    # Every change of a recipient counts its number up by one.
-    counted = tx.execute(select(func.sum(r.subject_seq)).where(tx.within(r.subject_id, making.subject_ids))).scalar_one() or 0
-    if counted != making.changes:
+    if _counted(tx, making) != (len(making.subject_ids), making.changes):
         return "changed"
     tx.happens_at(making.now)
     _store(tx, row, making)
@@ -95,6 +92,15 @@ def _next(tx: Tx, row: Any, after: str | None, limit: int) -> Sequence[Member]:
                    spelt(r.acceptance_id), b.sealed.label("params")).join(t.recipient, r.subject_id == b.subject_id).where(
         b.broadcast_id == row.id).order_by(b.subject_id).limit(limit)
     return typing.cast("Sequence[Member]", tx.execute(query if after is None else query.where(b.subject_id > after)).all())
+
+
+def _counted(tx: Tx, making: Making) -> tuple[int, int]:
+    """How many are in this part of the audience now, and how often they changed: every change of a recipient counts its number up."""
+    b, r = t.broadcast_recipient.c, t.recipient.c
+    query: Select[Any] = select(func.count(), func.coalesce(func.sum(r.subject_seq), 0)).select_from(t.broadcast_recipient).join(
+        t.recipient, r.subject_id == b.subject_id).where(b.broadcast_id == making.broadcast_id, b.subject_id <= making.last)
+    found = tx.execute(query if making.after is None else query.where(b.subject_id > making.after)).one()
+    return int(found[0]), int(found[1])
 
 
 def _store(tx: Tx, row: Any, making: Making) -> None:

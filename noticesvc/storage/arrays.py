@@ -36,13 +36,6 @@ def insert(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *,
     return conn.exec_driver_sql(_insert(table, names, fixed, new), _given(table, names, columns, fixed)).rowcount
 
 
-def insert_columns(conn: Connection, table: Table, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
-    """Insert rows given column by column, with what is the same in all of them."""
-    fixed = (False,) * len(columns) + (True,) * len(same)
-    arrays = [_array(table, name, values) for name, values in columns.items()]
-    conn.exec_driver_sql(_insert(table, (*columns, *same), fixed, new=False), (*arrays, *same.values()))
-
-
 def update(conn: Connection, table: Table, keys: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> int:
     """Update the rows that `keys` name, setting their other columns; answers how many there were."""
     names = (*keys, *[name for name in rows[0] if name not in keys])

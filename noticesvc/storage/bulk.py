@@ -1,4 +1,4 @@
-"""Many rows in one statement: arrays on PostgreSQL (storage.arrays), executemany on SQLite.
+"""Many rows in one statement: arrays or, for very many, COPY on PostgreSQL (storage.arrays, storage.copying), executemany on SQLite.
 
 One statement for any number of rows is planned once and executed once; a statement for each row costs several times as much
 on partitioned tables. Statements are built once for each table and set of columns.
@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Executable, Table, and_, bindparam, insert, select, tuple_, update
 from sqlalchemy.dialects import sqlite
 
-from noticesvc.storage import arrays
+from noticesvc.storage import arrays, copying
 
 
 def insert_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -33,7 +33,7 @@ def insert_new_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, 
 def insert_columns(conn: Connection, table: Table, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
     """Insert rows given column by column, with what is the same in all of them."""
     if conn.dialect.name == "postgresql":
-        arrays.insert_columns(conn, table, same, columns)
+        copying.insert_columns(conn, table, same, columns)
     else:
         names = tuple(columns)
         conn.execute(insert(table), [{**same, **dict(zip(names, row, strict=True))} for row in zip(*columns.values(), strict=True)])

@@ -65,14 +65,13 @@ def _unavailable() -> DatabaseUnavailable:
 
 def _judge(error: BaseException) -> BaseException:
     """What a failure means: repeat at once, tell the caller to come back later, or a fault of ours."""
-    state = ""
-    if isinstance(error, DBAPIError):
-        state = getattr(error.orig, "sqlstate", None) or ""
-        if state in REPEAT:
-            return Overtaken(_BUSY)
-        if state == LOCKED:
-            log.warning("a lock is kept by another transaction")
-            return DatabaseLocked(_BUSY)
+    # A COPY goes past SQLAlchemy, so that the driver's own errors come from it.
+    state = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None) or ""
+    if state in REPEAT:
+        return Overtaken(_BUSY)
+    if state == LOCKED:
+        log.warning("a lock is kept by another transaction")
+        return DatabaseLocked(_BUSY)
     gone = isinstance(error, OSError | PoolTimeout | TimeoutError | InterfaceError | OperationalError | asyncpg.InterfaceError) or (
         isinstance(error, DBAPIError) and error.connection_invalidated)
     if gone or state.startswith(UNAVAILABLE):

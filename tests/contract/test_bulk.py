@@ -1,7 +1,9 @@
 """Many rows in one statement, on every engine: what goes in comes out, whichever columns have one value in all rows."""
 
+import asyncpg
 import pytest
 
+from noticesvc.errors import DatabaseLocked, DatabaseUnavailable
 from noticesvc.storage import arrays
 from noticesvc.storage import tables as t
 from tests.support.installation import START, installed
@@ -100,3 +102,91 @@ async def test_rows_are_looked_up_by_the_whole_key_before_anybody_analysed_the_t
         told = await here.database.write(plan)
         assert "Index Cond: ((key_id = given.key_id) AND (key_hash = given.key_hash))" in told, told
         assert "Filter" not in told
+
+
+@pytest.mark.parametrize("count", [1, 2, 300])
+async def test_columns_are_read_as_they_were_given(here, count):
+    """Column by column, with what is the same in all: ids, texts, numbers and truths, some of them null, and bytes of any value."""
+    new_id = here.database.sources.new_id
+    rows = [{"notice_id": new_id(), "channel": "email", "number": 1 + i, "provider": None if i % 2 else "名",
+             "contact_id": new_id() if i % 3 else None,
+             "intended_at": START + i, "evidence_id": new_id(), "call_started_at": None if i % 5 else -i,
+             "sealed": bytes(range(256)) * (i % 3),
+             "entry_offset": i, "confirmation": "identified", "outcome": None, "closed_offset": 2**31 - 1} for i in range(count)]
+    same = {"channel", "confirmation", "outcome", "closed_offset"}
+    columns = {name: [row[name] for row in rows] for name in rows[0] if name not in same}
+    await here.database.write(lambda tx: tx.insert_columns(t.attempt, {name: rows[0][name] for name in same}, columns))
+    found = await here.database.read(lambda tx: tx.rows(t.attempt, "notice_id", [row["notice_id"] for row in rows], "number"))
+    assert [{name: vars(row)[name] for name in rows[0]} for row in found] == rows
+
+
+async def test_truths_are_read_as_they_were_given(here):
+    """A column of true and false."""
+    new_id = here.database.sources.new_id
+    columns = {"notice_id": [new_id(), new_id()], "id": [new_id(), new_id()], "authenticated": [True, False]}
+    same = {"channel": "sms", "attempt": 1, "kind": "accepted", "answer": True, "source": "provider", "carries": "full",
+            "observed_at": START, "contact_in_effect": False}
+    await here.database.write(lambda tx: tx.insert_columns(t.evidence, same, columns))
+    found = await here.database.read(lambda tx: tx.rows(t.evidence, "notice_id", columns["notice_id"], "notice_id"))
+    assert {row.notice_id: (row.authenticated, row.answer, row.contact_in_effect) for row in found} == {
+        columns["notice_id"][0]: (True, True, False), columns["notice_id"][1]: (False, True, False)}
+
+
+async def test_no_row_of_columns_is_written_if_one_cannot_be(here):
+    """A key that is taken, and columns of different lengths: an error, and nothing of it or of its transaction is there."""
+    rows = deliveries(here, 3)
+    columns = {name: [row[name] for row in rows.values()] for name in ("notice_id", "id", "subject_id")}
+    same = {"channel": "email", "position": 0, "priority": 0, "carries": "full", "state": "pending"}
+
+    def twice(tx):
+        tx.insert_columns(t.delivery, same, columns)
+        tx.insert_columns(t.delivery, same, columns)
+    with pytest.raises(Exception, match=r"(?i)unique"):
+        await here.database.write(twice)
+
+    def uneven(tx):
+        tx.insert_columns(t.delivery, same, columns)
+        tx.insert_columns(t.delivery, same, columns | {"id": columns["id"][:2]})
+    with pytest.raises(ValueError, match=r"length|shorter"):
+        await here.database.write(uneven)
+    assert await here.rows(t.delivery) == []
+    await here.database.write(lambda tx: tx.insert_columns(t.delivery, same, columns))
+    assert len(await here.rows(t.delivery)) == 3
+
+
+@pytest.mark.postgres
+async def test_a_connection_cut_before_columns_are_written_is_told_as_a_database_that_is_away(postgres, postgres_url):
+    """Whatever the driver says of it: repeat the request later. The next transaction works, over another connection."""
+    async with installed(postgres_url) as here:
+        rows = deliveries(here, 3)
+        columns = {name: [row[name] for row in rows.values()] for name in ("notice_id", "id", "subject_id")}
+        same = {"channel": "email", "position": 0, "priority": 0, "carries": "full", "state": "pending"}
+
+        def cut(tx):
+            mine = arrays.fetch(tx.conn, "select pg_backend_pid()", ())[0][0]
+            postgres.execute(f"select pg_terminate_backend({mine}, 5000)")
+            tx.insert_columns(t.delivery, same, columns)
+        with pytest.raises(DatabaseUnavailable):
+            await here.database.write(cut)
+        await here.database.write(lambda tx: tx.insert_columns(t.delivery, same, columns))
+        assert len(await here.rows(t.delivery)) == 3
+
+
+@pytest.mark.postgres
+async def test_a_lock_that_is_kept_from_columns_is_told_as_such(postgres_url):
+    """Somebody holds the table: the driver's own error means what SQLAlchemy's would."""
+    async with installed(postgres_url) as here:
+        columns = {name: [row[name] for row in deliveries(here, 1).values()] for name in ("notice_id", "id", "subject_id")}
+        same = {"channel": "email", "position": 0, "priority": 0, "carries": "full", "state": "pending"}
+
+        def kept(tx):
+            tx.conn.exec_driver_sql("set local lock_timeout = '50ms'")
+            tx.insert_columns(t.delivery, same, columns)
+        admin = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+        try:
+            async with admin.transaction():
+                await admin.execute("lock table delivery in access exclusive mode")
+                with pytest.raises(DatabaseLocked):
+                    await here.database.write(kept)
+        finally:
+            await admin.close()
