@@ -5,9 +5,10 @@ repeated import finds the first part unchanged.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -23,6 +24,7 @@ from noticesvc.upload.row import LONGEST
 
 log = structlog.get_logger()
 MOST_REJECTED = 1000
+_TOGETHER = 2  # portions recorded at the same time: while one waits for the database, the other needs us
 _AT_ONCE = 16  # lines judged before others in the event loop have their turn: half a millisecond
 
 
@@ -63,47 +65,62 @@ async def import_contacts(call: Call) -> Any:
 
 
 class _Writing:
-    """Records one portion while the next is judged; portions follow each other in the order of their lines."""
+    """Records portions while the next is judged. Those that share no recipient are recorded at the same time, the others in turn."""
 
     def __init__(self, call: Call, tally: _Tally) -> None:
         self._call, self._tally = call, tally
-        self._task: asyncio.Task[recipient_import.Imported] | None = None
+        self._under_way: deque[_UnderWay] = deque()
 
     async def hand(self, portion: list[Line]) -> None:
-        """Begin to record a portion, behind what the one before postponed; returns when that one is recorded.
+        """Begin to record a portion, behind what an earlier one postponed; returns when few enough are under way.
 
-        Where many were postponed, because their sets are large, they go first: fewer than three portions are ever held.
+        Where many were postponed, because their sets are large, they go first: fewer than four portions are ever held.
         """
-        postponed = await self._recorded()
+        named = {line.recipient_id for line in portion}
+        postponed = list[Line]()
+        while len(self._under_way) >= _TOGETHER or any(not named.isdisjoint(one.named) for one in self._under_way):
+            postponed += await self._first_recorded()
         while len(postponed) > recipient_import.LARGEST // 2:
             self._begin(postponed)
-            postponed = await self._recorded()
-        if postponed or portion:
-            self._begin(postponed + portion)
+            postponed = await self._all_recorded()
+        self._begin(postponed + portion)
 
     async def finish(self) -> None:
         """Return when everything is recorded."""
-        while self._task is not None:
-            await self.hand([])
+        while postponed := await self._all_recorded():
+            self._begin(postponed)
 
     def leave(self) -> None:
         """Nobody waits for what is still under way, as when the caller has hung up: it ends by itself."""
-        if self._task is not None:
-            self._task.add_done_callback(_ended)
+        for one in self._under_way:
+            one.task.add_done_callback(_ended)
 
     def _begin(self, portion: list[Line]) -> None:
-        self._task = asyncio.create_task(self._call.write(recipient_import.import_lines, portion))
+        if portion:
+            task = asyncio.create_task(self._call.write(recipient_import.import_lines, portion))
+            self._under_way.append(_UnderWay(task, {line.recipient_id for line in portion}))
 
-    async def _recorded(self) -> list[Line]:
-        if self._task is None:
-            return []
-        task, self._task = self._task, None
-        done = await task
+    async def _all_recorded(self) -> list[Line]:
+        postponed = list[Line]()
+        while self._under_way:
+            postponed += await self._first_recorded()
+        return postponed
+
+    async def _first_recorded(self) -> list[Line]:
+        """Wait for the portion that was begun first; the lines that it postponed."""
+        done = await self._under_way.popleft().task
         self._tally.accepted += done.accepted
         self._tally.unchanged += done.unchanged
         for number, reason in done.rejected:
             self._tally.reject(number, reason)
         return done.postponed
+
+
+class _UnderWay(NamedTuple):
+    """A portion that is being recorded, and whom it names."""
+
+    task: asyncio.Task[recipient_import.Imported]
+    named: set[str]
 
 
 def _ended(task: asyncio.Task[Any]) -> None:

@@ -97,10 +97,11 @@ def _next(tx: Tx, row: Any, after: str | None, limit: int) -> Sequence[Member]:
 def _counted(tx: Tx, making: Making) -> tuple[int, int]:
     """How many are in this part of the audience now, and how often they changed: every change of a recipient counts its number up."""
     b, r = t.broadcast_recipient.c, t.recipient.c
-    query: Select[Any] = select(func.count(), func.coalesce(func.sum(r.subject_seq), 0)).select_from(t.broadcast_recipient).join(
-        t.recipient, r.subject_id == b.subject_id).where(b.broadcast_id == making.broadcast_id, b.subject_id <= making.last)
+    query = select(func.count().label("number"), func.coalesce(func.sum(r.subject_seq), 0).label("changes")).select_from(
+        t.broadcast_recipient).join(t.recipient, r.subject_id == b.subject_id).where(
+        b.broadcast_id == making.broadcast_id, b.subject_id <= making.last)
     found = tx.execute(query if making.after is None else query.where(b.subject_id > making.after)).one()
-    return int(found[0]), int(found[1])
+    return int(found.number), int(found.changes)
 
 
 def _store(tx: Tx, row: Any, making: Making) -> None:

@@ -47,12 +47,14 @@ def import_lines(tx: Tx, world: World, lines: Sequence[Line]) -> Imported:
     4. Replace each line's set; a refusal rejects that line alone.
     """
     result, book = Imported(), contacts.Book()
-    states = recipient_state.locked(tx, world, {line.recipient_id for line in lines})
+    indexes = recipient_state.indexes(world, {line.recipient_id for line in lines})
+    states = recipient_state.locked(tx, world, indexes)
     book.load(tx, states.values())
     fitting = list(_fitting(lines, states, book))
     result.postponed = list(lines[len(fitting):])
     # A line that would be refused must not make its recipient, so only lines that cannot be refused do.
-    missing = dict.fromkeys(line.recipient_id for line in fitting if line.recipient_id not in states and not _backdated(tx, line))
+    missing = {line.recipient_id: indexes[line.recipient_id] for line in fitting
+               if line.recipient_id not in states and not _backdated(tx, line)}
     made = recipient_state.made(tx, world, missing)
     states |= made
     book.load(tx, made.values())

@@ -67,6 +67,11 @@ def index(world: World, recipient_id: str) -> bytes:
     return world.vault.index("recipient", recipient_id)
 
 
+def indexes(world: World, recipient_ids: Iterable[str]) -> dict[str, bytes]:
+    """The blind index of each of these, as `locked` and `made` take them."""
+    return {recipient_id: index(world, recipient_id) for recipient_id in recipient_ids}
+
+
 def find(tx: Tx, world: World, recipient_id: str) -> tuple[dict[str, Any], DataKey]:
     """A recipient's row and key, for reading. Raises NotFound, also for one that was anonymised."""
     row = tx.execute(select(t.recipient).where(t.recipient.c.recipient_index == index(world, recipient_id))).mappings().one_or_none()
@@ -75,11 +80,9 @@ def find(tx: Tx, world: World, recipient_id: str) -> tuple[dict[str, Any], DataK
     return dict(row), world.vault.unwrap(row["wrapped_key"], f"recipient:{row['subject_id']}")
 
 
-def locked(tx: Tx, world: World, recipient_ids: Collection[str]) -> dict[str, RecipientState]:
-    """Those of these recipients that are known, locked in the order of our ids until the transaction ends."""
-    by_index = {index(world, recipient_id): recipient_id for recipient_id in recipient_ids}
-    if not by_index:
-        return {}
+def locked(tx: Tx, world: World, wanted: Mapping[str, bytes]) -> dict[str, RecipientState]:
+    """Those of these recipients (see `indexes`) that are known, locked in the order of our ids until the transaction ends."""
+    by_index = {found: recipient_id for recipient_id, found in wanted.items()}
     rows = tx.rows(t.recipient, "recipient_index", list(by_index), "subject_id", lock="update")
     return {by_index[row.recipient_index]: RecipientState(
         vars(row), world.vault.unwrap(row.wrapped_key, f"recipient:{row.subject_id}")) for row in rows}
@@ -87,20 +90,20 @@ def locked(tx: Tx, world: World, recipient_ids: Collection[str]) -> dict[str, Re
 
 def one_locked(tx: Tx, world: World, recipient_id: str, *, anonymised: bool = False) -> RecipientState:
     """One known recipient, locked. Raises NotFound, unless `anonymised` also for one whose anonymisation was asked for."""
-    found = locked(tx, world, (recipient_id,))
+    found = locked(tx, world, indexes(world, (recipient_id,)))
     if not found or (not anonymised and found[recipient_id].row["anonymised_at"] is not None):
         raise NotFound("There is no such recipient.")
     return found[recipient_id]
 
 
-def made(tx: Tx, world: World, recipient_ids: Iterable[str]) -> dict[str, RecipientState]:
+def made(tx: Tx, world: World, wanted: Mapping[str, bytes]) -> dict[str, RecipientState]:
     """New recipients, each with its `recipient.recorded`; `save` inserts them. Only for those that `locked` has not found."""
     found: dict[str, RecipientState] = {}
-    for recipient_id in recipient_ids:
+    for recipient_id, its_index in wanted.items():
         subject_id = tx.new_id()
         key, wrapped = world.vault.new_key(f"recipient:{subject_id}")
         state = RecipientState(_EMPTY | {
-            "subject_id": subject_id, "recipient_index": index(world, recipient_id), "wrapped_key": wrapped, "account_state": "active",
+            "subject_id": subject_id, "recipient_index": its_index, "wrapped_key": wrapped, "account_state": "active",
             "refuse_commercial": "", "source_versions": "{}", "created_at": tx.now, "changed_at": tx.now - 1, "subject_seq": 0},
             key, created=True, unsaved=True)
         ref, sealed = state.append(tx, "recipient.recorded", {"account_state": "active"}, {"recipient_id": recipient_id})

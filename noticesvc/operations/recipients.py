@@ -20,7 +20,8 @@ def put_contacts(tx: Tx, world: World, recipient_id: str, asked: contacts.Replac
 
     Raises Conflict `stale-version` and Unprocessable `backdated-contact`.
     """
-    states = recipient_state.locked(tx, world, (recipient_id,)) or recipient_state.made(tx, world, (recipient_id,))
+    wanted = recipient_state.indexes(world, (recipient_id,))
+    states = recipient_state.locked(tx, world, wanted) or recipient_state.made(tx, world, wanted)
     state = states[recipient_id]
     book = contacts.Book()
     book.load(tx, (state,))

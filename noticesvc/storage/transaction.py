@@ -18,7 +18,7 @@ from noticesvc.ledger.entry import SALT_BYTES
 from noticesvc.storage import arrays, bulk
 from noticesvc.storage import tables as t
 
-_SALTS = 32
+_AT_ONCE = 32  # ids or salts
 _NOTIFY = "select pg_notify('noticesvc', $1)"
 _PENDING_AND_NOTIFY = (  # one statement, since every transaction that writes ends with it
     "with kept as (insert into ledger_pending (batch, created_at, data) values ($1, $2, $3)) select pg_notify('noticesvc', $4)")
@@ -60,6 +60,7 @@ class Tx:
     _entries: list[bytes] = field(default_factory=list)
     _batch: str = ""
     _ids: int = 0
+    _ready: list[str] = field(default_factory=list)
     _salts: bytes = b""
     _salted: int = 0
     _at: str = ""
@@ -84,19 +85,24 @@ class Tx:
 
     def new_id(self) -> str:
         """A fresh UUIDv7 of this transaction's time."""
-        self._ids += 1
-        return uuid7(self.now, self.sources.random(10), self._ids)
+        if not self._ready:  # one for whoever needs one, then many in one system call
+            self._ready = self._made(_AT_ONCE if self._ids else 1)[::-1]
+        return self._ready.pop()
 
     def new_ids(self, number: int) -> list[str]:
         """So many fresh UUIDv7 of this transaction's time, in order."""
+        self._ready = []  # those would not come after these
+        return self._made(number)
+
+    def _made(self, number: int) -> list[str]:
         first, self._ids = self._ids + 1, self._ids + number
         return uuid7s(self.now, self.sources.random(6 * number), first)
 
     def salt(self) -> bytes:
         """32 fresh random bytes for one commitment."""
         self._salted += SALT_BYTES
-        if self._salted >= len(self._salts):  # asked for one by one at first, then many in one system call
-            self._salts = self.sources.random(SALT_BYTES if not self._salts else _SALTS * SALT_BYTES)
+        if self._salted >= len(self._salts):  # as with ids
+            self._salts = self.sources.random(SALT_BYTES if not self._salts else _AT_ONCE * SALT_BYTES)
             self._salted = 0
         return self._salts[self._salted:self._salted + SALT_BYTES]
 

@@ -72,6 +72,69 @@ async def test_lines_are_judged_while_those_before_are_recorded():
     assert portions == [[f"u-{n}" for n in range(LARGEST)], [f"u-{n}" for n in range(LARGEST, LARGEST + 64)]]
 
 
+def _asked(write, *recipient_ids):
+    """An import of a line for each of these, in one piece."""
+    async def stream():
+        yield b"".join(json.dumps({"recipient_id": one, "source": "crm", "contacts": []}).encode() + b"\n" for one in recipient_ids)
+    return import_contacts(SimpleNamespace(request=SimpleNamespace(stream=stream), write=write))
+
+
+async def test_portions_that_share_no_recipient_are_recorded_at_the_same_time():
+    """The first one ends only when the second has begun."""
+    second, begun = asyncio.Event(), 0
+
+    async def write(_, lines):
+        nonlocal begun
+        begun += 1
+        if begun == 2:
+            second.set()
+        async with asyncio.timeout(PATIENCE_S):
+            await second.wait()
+        return Imported(accepted=len(lines))
+    answer = await _asked(write, *[f"u-{n}" for n in range(2 * LARGEST)])
+    assert (answer["accepted"], begun) == (2 * LARGEST, 2)
+
+
+@pytest.mark.parametrize("again", [LARGEST, 2 * LARGEST])
+async def test_a_recipient_named_again_is_recorded_after_the_first_time(again):
+    """In the next portion or in the one after it, what stands later in the list is begun when what stands before is recorded."""
+    there, recorded = set(), []
+
+    async def write(_, lines):
+        named = {line.recipient_id for line in lines}
+        assert there.isdisjoint(named)
+        there.update(named)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        there.difference_update(named)
+        recorded.extend(line.number for line in lines if line.recipient_id == "u-0")
+        return Imported(accepted=len(lines))
+    names = [f"u-{n}" for n in range(3 * LARGEST)]
+    names[again] = "u-0"
+    assert (await _asked(write, *names))["accepted"] == 3 * LARGEST
+    assert recorded == [1, again + 1]
+
+
+async def test_what_a_portion_postponed_comes_before_what_stands_later():
+    """The last line of each portion is postponed once; a later line for the same recipient is recorded after it, and nothing twice."""
+    postponed, recorded = set(), []
+
+    async def write(_, lines):
+        for _ in range(10):
+            await asyncio.sleep(0)
+        late = [line for line in lines[-1:] if line.number not in postponed]
+        postponed.update(line.number for line in late)
+        done = lines[:len(lines) - len(late)]
+        recorded.extend((line.recipient_id, line.number) for line in done)
+        return Imported(accepted=len(done), postponed=late)
+    names = [f"u-{n}" for n in range(4 * LARGEST)]
+    names[LARGEST] = names[2 * LARGEST] = names[3 * LARGEST] = names[LARGEST - 1]
+    assert (await _asked(write, *names))["accepted"] == 4 * LARGEST
+    assert sorted(number for _, number in recorded) == list(range(1, 4 * LARGEST + 1))
+    mine = [number for name, number in recorded if name == names[LARGEST]]
+    assert mine == [LARGEST, LARGEST + 1, 2 * LARGEST + 1, 3 * LARGEST + 1]
+
+
 async def test_a_caller_who_hangs_up_breaks_off_nothing():
     """What is being recorded by then ends by itself."""
     begun, go_on, recorded = asyncio.Event(), asyncio.Event(), asyncio.Event()
