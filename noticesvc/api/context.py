@@ -1,5 +1,6 @@
 """What routes are given: the call (request, key, parsed body and query) and the house behind it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -15,6 +16,8 @@ from noticesvc.provider import Provider
 from noticesvc.storage.database import Database
 
 T = TypeVar("T")
+IMPORTING = 4
+"""Portions that all imports together record at the same time in a process, so that connections are left for everybody else."""
 
 
 class Acceptor(Protocol):
@@ -35,6 +38,7 @@ class House:
     acceptor: Acceptor
     readiness: Callable[[], dict[str, Any]]  # parts of this process that may fail by themselves
     key_lookup: KeyLookup = field(init=False)
+    importing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(IMPORTING))
 
     def __post_init__(self) -> None:
         """Everything asks for keys at one place."""

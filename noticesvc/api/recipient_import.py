@@ -24,7 +24,7 @@ from noticesvc.upload.row import LONGEST
 
 log = structlog.get_logger()
 MOST_REJECTED = 1000
-_TOGETHER = 2  # portions recorded at the same time: while one waits for the database, the other needs us
+_TOGETHER = 4  # portions of one import recorded at the same time: while some wait for the database, others need us
 _AT_ONCE = 16  # lines judged before others in the event loop have their turn: half a millisecond
 
 
@@ -74,7 +74,7 @@ class _Writing:
     async def hand(self, portion: list[Line]) -> None:
         """Begin to record a portion, behind what an earlier one postponed; returns when few enough are under way.
 
-        Where many were postponed, because their sets are large, they go first: fewer than four portions are ever held.
+        Where many were postponed, because their sets are large, they go first: at most six portions are ever held.
         """
         named = {line.recipient_id for line in portion}
         postponed = list[Line]()
@@ -97,8 +97,12 @@ class _Writing:
 
     def _begin(self, portion: list[Line]) -> None:
         if portion:
-            task = asyncio.create_task(self._call.write(recipient_import.import_lines, portion))
+            task = asyncio.create_task(self._record(portion))
             self._under_way.append(_UnderWay(task, {line.recipient_id for line in portion}))
+
+    async def _record(self, portion: list[Line]) -> recipient_import.Imported:
+        async with self._call.house.importing:
+            return await self._call.write(recipient_import.import_lines, portion)
 
     async def _all_recorded(self) -> list[Line]:
         postponed = list[Line]()

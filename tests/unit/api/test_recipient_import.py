@@ -50,6 +50,11 @@ async def test_a_line_over_the_limit_is_named_and_the_next_one_is_read():
     assert await _found([over]) == [(1, None)]
 
 
+def _call(stream, write, importing=4):
+    return SimpleNamespace(request=SimpleNamespace(stream=stream), write=write,
+                           house=SimpleNamespace(importing=asyncio.Semaphore(importing)))
+
+
 async def test_lines_are_judged_while_those_before_are_recorded():
     """Even where they come in one piece: recording begins before its last line is judged, and the next piece is read before it ends."""
     begun, asked, portions = asyncio.Event(), asyncio.Event(), []
@@ -67,7 +72,7 @@ async def test_lines_are_judged_while_those_before_are_recorded():
         portions.append([line.recipient_id for line in lines])
         return Imported(accepted=len(lines))
 
-    answer = await import_contacts(SimpleNamespace(request=SimpleNamespace(stream=stream), write=write))
+    answer = await import_contacts(_call(stream, write))
     assert answer["accepted"] == LARGEST + 64
     assert portions == [[f"u-{n}" for n in range(LARGEST)], [f"u-{n}" for n in range(LARGEST, LARGEST + 64)]]
 
@@ -76,23 +81,45 @@ def _asked(write, *recipient_ids):
     """An import of a line for each of these, in one piece."""
     async def stream():
         yield b"".join(json.dumps({"recipient_id": one, "source": "crm", "contacts": []}).encode() + b"\n" for one in recipient_ids)
-    return import_contacts(SimpleNamespace(request=SimpleNamespace(stream=stream), write=write))
+    return import_contacts(_call(stream, write))
 
 
 async def test_portions_that_share_no_recipient_are_recorded_at_the_same_time():
-    """The first one ends only when the second has begun."""
-    second, begun = asyncio.Event(), 0
+    """The first one ends only when three more have begun."""
+    fourth, begun = asyncio.Event(), 0
 
     async def write(_, lines):
         nonlocal begun
         begun += 1
-        if begun == 2:
-            second.set()
+        if begun == 4:
+            fourth.set()
         async with asyncio.timeout(PATIENCE_S):
-            await second.wait()
+            await fourth.wait()
         return Imported(accepted=len(lines))
-    answer = await _asked(write, *[f"u-{n}" for n in range(2 * LARGEST)])
-    assert (answer["accepted"], begun) == (2 * LARGEST, 2)
+    answer = await _asked(write, *[f"u-{n}" for n in range(4 * LARGEST)])
+    assert (answer["accepted"], begun) == (4 * LARGEST, 4)
+
+
+async def test_all_imports_together_record_no_more_than_a_few_portions_at_once():
+    """Two imports of a process share what there is, and both end."""
+    at_once, most = 0, 0
+
+    async def write(_, lines):
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        at_once -= 1
+        return Imported(accepted=len(lines))
+
+    async def stream():
+        yield b"".join(json.dumps({"recipient_id": f"u-{n}", "source": "crm", "contacts": []}).encode() + b"\n" for n in range(4 * LARGEST))
+    first = _call(stream, write)
+    second = SimpleNamespace(request=first.request, write=write, house=first.house)
+    answers = await asyncio.gather(import_contacts(first), import_contacts(second))
+    assert [answer["accepted"] for answer in answers] == [4 * LARGEST] * 2
+    assert most == 4
 
 
 @pytest.mark.parametrize("again", [LARGEST, 2 * LARGEST])
@@ -151,7 +178,7 @@ async def test_a_caller_who_hangs_up_breaks_off_nothing():
         return Imported(accepted=len(lines))
 
     with pytest.raises(ClientDisconnect):
-        await import_contacts(SimpleNamespace(request=SimpleNamespace(stream=stream), write=write))
+        await import_contacts(_call(stream, write))
     go_on.set()
     async with asyncio.timeout(PATIENCE_S):
         await recorded.wait()
