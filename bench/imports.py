@@ -59,7 +59,8 @@ def measure(database: str | None, count: int, folder: Path) -> None:
                 took, spent = time.monotonic() - began, meters.cpu_s(process.pid) - spent
                 print(f"{turn}: {count / took:,.0f}/s, {spent / count * 1e3:.3f} ms of CPU each, {answer['accepted']:,} new, "
                       f"{answer['unchanged']:,} unchanged; MiB at each tenth: {' '.join(f'{one:.0f}' for one in memory)}", flush=True)
-                if answer["accepted"] + answer["unchanged"] != count or answer[{"once more": "accepted", "others": "unchanged"}.get(turn, "rejected_total")]:
+                wrong = {"once more": "accepted", "others": "unchanged"}.get(turn, "rejected_total")
+                if answer["accepted"] + answer["unchanged"] != count or answer[wrong]:
                     raise SystemExit(f"not every line was taken once: {answer}")
             for i in range(0, count, max(1, count // 50)):
                 _checked(service, i)
