@@ -1,7 +1,7 @@
 """The streamed import of contacts: NDJSON, one PUT body with `recipient_id` a line, in constant memory.
 
 Each line is judged as soon as it is whole; what can be used is recorded some lines at a time, so that after a crash a
-repeated import finds the first part unchanged.
+repeated import finds what was recorded unchanged.
 """
 
 import asyncio

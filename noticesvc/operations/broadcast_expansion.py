@@ -1,10 +1,9 @@
 """Making the notices of approved broadcasts, some recipients at a time: exactly one for each, whenever the process dies.
 
 Called by dispatch.broadcasts. `take` reads the next recipients of the audience in the order of their ids; `keep` writes the notices
-that operations.broadcast_making made of them, and moves `expanded_to` on the broadcast's row, which it holds by then; so whatever is
-behind that id has its notice and nothing else has. What was taken may be made, and even written, while the portion before it is being
-written: `keep` takes everything back if that one did not come to be, if somebody else was quicker, or if a recipient has changed
-since. Contacts are resolved at dispatch.
+that operations.broadcast_making made of them, and moves `expanded_to` on the broadcast's row, which it holds; so whatever is behind
+that id has its notice and nothing else has. What was taken may be made while the portion before it is being written: `keep`
+refuses what somebody else was quicker with, and what was made of a recipient who has changed since. Contacts are resolved at dispatch.
 """
 
 import json
@@ -15,7 +14,6 @@ from typing import Any, Literal
 from sqlalchemy import Select, Text, bindparam, cast, func, select, update
 
 from noticesvc.domain import broadcast
-from noticesvc.errors import NoticesvcError
 from noticesvc.ledger.entry import BUNDLE_ENTRIES
 from noticesvc.operations import broadcast_request
 from noticesvc.operations.broadcast_making import Making, Member
@@ -23,7 +21,7 @@ from noticesvc.operations.world import World
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
 
-Left = Literal["early", "overtaken", "changed"]
+Kept = Literal["kept", "overtaken", "changed"]
 TOGETHER = 16 * BUNDLE_ENTRIES
 """Recipients in one transaction: their entries fill whole bundles."""
 _WITH_CONTENT = 4 * BUNDLE_ENTRIES  # where each recipient has a content of their own, which may be long
@@ -37,7 +35,7 @@ def expand(tx: Tx, world: World, limit: int = TOGETHER) -> int:
     making = _making(tx, world, row, limit)
     while making.make(limit):
         pass
-    _count(tx, row, making, making.store(tx))
+    _store(tx, row, making)
     return max(1, len(making.subject_ids))
 
 
@@ -54,40 +52,18 @@ def take(tx: Tx, world: World, after: Making | None = None, limit: int = TOGETHE
     return making if making.subject_ids or after is None else None
 
 
-def keep(tx: Tx, making: Making) -> None:
-    """Write what is made. Raises NotKept, and then nothing is written.
-
-    The broadcast's row is held only at the end, so that most of a portion is written beside the one before it.
+def keep(tx: Tx, making: Making) -> Kept:
+    """Write what is made. Nothing is written if it is `overtaken`: somebody else is at it or was quicker, or it does not run any more;
+    or `changed`: one of the recipients did, since they were taken.
     """
-    this = t.broadcast.c.id == making.broadcast_id
-    row = tx.execute(_running().where(this)).one_or_none()
-    if row is None or _after(row.expanded_to, making.after):
-        raise NotKept("overtaken")
+    row = tx.execute(_running().where(t.broadcast.c.id == making.broadcast_id).with_for_update(skip_locked=True)).one_or_none()
+    if row is None or row.expanded_to != making.after:
+        return "overtaken"
+    if making.subject_ids and _counted(tx, making) != (len(making.subject_ids), making.changes):
+        return "changed"
     tx.happens_at(making.now)
-    ready = making.store(tx)
-    row = tx.execute(_running().where(this).with_for_update()).one_or_none()
-    if row is None or _after(row.expanded_to, making.after):
-        raise NotKept("overtaken")
-    if _after(making.after, row.expanded_to):
-        raise NotKept("early")
-    if _counted(tx, making) != (len(making.subject_ids), making.changes):
-        raise NotKept("changed")
-    _count(tx, row, making, ready)
-
-
-class NotKept(NoticesvcError):
-    """A portion that was made ahead is not written. `left`: `early`, the one before it is not written; `overtaken`, somebody else was
-    quicker, or the broadcast does not run any more; `changed`, one of the recipients did, since they were taken.
-    """
-
-    def __init__(self, left: Left) -> None:
-        super().__init__(f"The notices that were made ahead are not written: {left}. They are made again, if they are still to be made.")
-        self.left: Left = left
-
-
-def _after(one: str | None, other: str | None) -> bool:
-    """Whether a place in the audience lies behind another; null is before the first recipient."""
-    return (one or "") > (other or "")
+    _store(tx, row, making)
+    return "kept"
 
 
 def _running() -> Select[Any]:
@@ -128,8 +104,9 @@ def _counted(tx: Tx, making: Making) -> tuple[int, int]:
     return int(found.number), int(found.changes)
 
 
-def _count(tx: Tx, row: Any, making: Making, ready: int) -> None:
-    """Write why some have no notice, and count everybody on the broadcast's row, which is held."""
+def _store(tx: Tx, row: Any, making: Making) -> None:
+    """Write notices and reasons, and count them on the broadcast's row."""
+    ready = making.store(tx)
     for subject_id, reason in making.skipped:
         _skip(tx, row.id, subject_id, reason)
     summed = broadcast.add([json.loads(row.counts), {"queued": ready}, {f"{channel}/pending": ready for channel in row.channels.split()}])
