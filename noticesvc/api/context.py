@@ -17,7 +17,9 @@ from noticesvc.storage.database import Database
 
 T = TypeVar("T")
 IMPORTING = 4
-"""Portions that all imports together record at the same time in a process, so that connections are left for everybody else."""
+"""Portions that one import, or all together, record at the same time in a process: while some wait for the database others need
+us, and connections are left for everybody else.
+"""
 
 
 class Acceptor(Protocol):

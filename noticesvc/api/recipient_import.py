@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from noticesvc.api import wire
-from noticesvc.api.context import Call
+from noticesvc.api.context import IMPORTING, Call
 from noticesvc.api.endpoint import Endpoint
 from noticesvc.api.recipient_wire import Imported, ImportLine, replacement
 from noticesvc.errors import InputError, MalformedInput
@@ -24,7 +24,6 @@ from noticesvc.upload.row import LONGEST
 
 log = structlog.get_logger()
 MOST_REJECTED = 1000
-_TOGETHER = 4  # portions of one import recorded at the same time: while some wait for the database, others need us
 _AT_ONCE = 16  # lines judged before others in the event loop have their turn: half a millisecond
 
 
@@ -78,7 +77,7 @@ class _Writing:
         """
         named = {line.recipient_id for line in portion}
         postponed = list[Line]()
-        while len(self._under_way) >= _TOGETHER or any(not named.isdisjoint(one.named) for one in self._under_way):
+        while len(self._under_way) >= IMPORTING or any(not named.isdisjoint(one.named) for one in self._under_way):
             postponed += await self._first_recorded()
         while len(postponed) > recipient_import.LARGEST // 2:
             self._begin(postponed)
