@@ -190,7 +190,7 @@ def _pending(tx: Tx, size: int, max_delay_us: int, findings: Findings) -> tuple[
     place, oldest = size, tx.now
     for row in ledger.pending_rows(tx):
         try:
-            number = len(ledger.split(row.data))
+            number = len(ledger.split(ledger.unpack(row.data)))
         except LedgerMismatch:
             findings.add(f"The waiting entries of the transaction {row.batch} are cut short.")
             continue
@@ -207,7 +207,7 @@ def _waiting(tx: Tx, size: int) -> Iterator[Waiting]:
     place = size
     for row in ledger.pending_rows(tx):
         try:
-            number = len(ledger.split(row.data))
+            number = len(ledger.split(ledger.unpack(row.data)))
         except LedgerMismatch:
             continue  # a finding of `_pending`
         yield Waiting(row.batch, place, row.data)
@@ -226,7 +226,7 @@ def _all_entries(tx: Tx, size: int) -> Iterator[tuple[int, list[bytes]]]:
     place = size
     for row in ledger.pending_rows(tx):
         try:
-            waiting = ledger.split(row.data)
+            waiting = ledger.split(ledger.unpack(row.data))
         except LedgerMismatch:
             continue
         yield place, waiting

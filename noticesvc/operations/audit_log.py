@@ -51,7 +51,7 @@ class Log:
         if waiting:
             for at, row in enumerate(ledger.pending_of(self._tx, {ref.batch for ref in waiting})):
                 try:
-                    entries = ledger.split(row.data)
+                    entries = ledger.split(ledger.unpack(row.data))
                 except LedgerMismatch:
                     continue
                 for ref in waiting:

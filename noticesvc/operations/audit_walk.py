@@ -18,7 +18,7 @@ from noticesvc.storage import bundle
 
 
 class Waiting(msgspec.Struct, array_like=True, frozen=True):
-    """The framed entries of a transaction that wait, and the index that the first of them is due to get."""
+    """The entries of a transaction that wait, as their row keeps them, and the index that the first of them is due to get."""
 
     batch: str
     place: int
@@ -61,7 +61,7 @@ class Judge:
         if isinstance(given, Page):
             self._done = self._tree.page(given)
         else:
-            self._entries.waiting(given.batch, given.place, bundle.split(given.entries))
+            self._entries.waiting(given.batch, given.place, bundle.split(bundle.unpack(given.entries)))
         return Step(self._done, self._entries.facts())
 
     def lasts(self) -> Iterator[Step]:

@@ -33,8 +33,6 @@ def expand(tx: Tx, world: World, limit: int = TOGETHER) -> int:
     if row is None:
         return 0
     making = _making(tx, world, row, limit)
-    while making.make(limit):
-        pass
     _store(tx, row, making)
     return max(1, len(making.subject_ids))
 
@@ -80,7 +78,8 @@ def _unfinished() -> Select[Any]:
 def _making(tx: Tx, world: World, row: Any, limit: int, former: Making | None = None) -> Making:
     after = row.expanded_to if former is None else former.last
     number = limit if row.content_id is not None else min(limit, _WITH_CONTENT)
-    return Making(world, tx.sources, tx.now, row, broadcast_request.load(tx, world, row), after, _next(tx, row, after, number))
+    asked, members = broadcast_request.load(tx, world, row), _next(tx, row, after, number)
+    return Making(world, tx.sources, tx.now, row, asked, after, members, postgresql=tx.postgresql)
 
 
 def _next(tx: Tx, row: Any, after: str | None, limit: int) -> Sequence[Member]:

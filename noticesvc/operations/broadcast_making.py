@@ -1,8 +1,8 @@
 """The notices of some recipients of a broadcast, made as bytes and ids: nothing here touches the database.
 
 Called by operations.broadcast_expansion, which takes the recipients and writes what was made. What is the same for all is written and
-encoded once, and little is kept: what is made for each is bytes and ids, column by column. It is made some at a time, so that whoever
-runs an event loop is not held by it.
+encoded once; what is made for each is put together at once as the database takes it, so that little is kept and little is left to do
+while the broadcast's row is held. It is made some at a time, so that whoever runs an event loop is not held by it.
 """
 
 import json
@@ -22,11 +22,16 @@ from noticesvc.operations.notice_request import Resolved, resolve
 from noticesvc.operations.world import World
 from noticesvc.proof import openings
 from noticesvc.proof.accepted_entries import AcceptedEntries
+from noticesvc.storage import bundle
 from noticesvc.storage import tables as t
+from noticesvc.storage.bulk import Rows
 from noticesvc.storage.transaction import Sources, Tx
 from noticesvc.vault import NONCE_BYTES, DataKey
 
 OWN = ("content", "content_sha256")  # what a notice commits to by itself only where its content is nobody else's
+_NOTICE = ("id", "subject_id", "content_id", "acceptance_id", "sealed", "entry_offset")  # columns of rows that differ
+_CONTENT = ("id", "subject_id", "sealed")
+_DELIVERY = ("notice_id", "id", "subject_id")
 _RANDOM_OF_ID = 6
 _SALT = 32
 
@@ -47,11 +52,12 @@ class Member(NamedTuple):
 class Making:
     """Notices in the making for some recipients: `make` until there are none left, then `store`.
 
-    `now` (microseconds) is the instant at which all of them are accepted; `members` follow the recipient `after` in the audience.
+    `now` (microseconds) is the instant at which all of them are accepted; `members` follow the recipient `after` in the audience;
+    `postgresql` is whether that is what will store them.
     """
 
     def __init__(self, world: World, sources: Sources, now: int, row: Any, asked: Asked, after: str | None,
-                 members: Sequence[Member]) -> None:
+                 members: Sequence[Member], *, postgresql: bool) -> None:
         self._world, self._sources, self.now, self._row, self._asked = world, sources, now, row, asked
         self.broadcast_id, self.after = str(row.id), after
         self.last: str | None = members[-1].subject_id if members else after
@@ -81,16 +87,24 @@ class Making:
             self._new_ids(number, at_) for at_ in range(1, len(self._channels) + 1)]
         self._content_ids = self._new_ids(number, len(self._channels) + 1) if self._own else [row.content_id] * number
         self._names_of = zip(self._ids, self._content_ids, *self._delivery_ids, strict=True)
-        self._entries, self._sealed, self._contents = list[bytes](), list[bytes](), list[bytes]()
+        self._batch, self._entries, self._packed, self._made = self._new_ids(1, 0)[0], list[bytes](), b"", 0
+        self._notices = Rows(t.notice, self._same_columns(), _NOTICE, postgresql=postgresql)
+        self._contents = Rows(t.content, {}, _CONTENT, postgresql=postgresql)
+        self._deliveries = [Rows(t.delivery, same, _DELIVERY, postgresql=postgresql) for same in self._same_delivery()]
 
     def make(self, number: int) -> int:
         """Make the notices of the next `number` recipients; how many there were, 0 when all are made."""
         some = list(islice(self._left, number))
+        if not some:
+            self._packed = self._packed or bundle.pack(self._entries)
+            self._entries = []
+            return 0
         unwrap, encode, shared, own, named = self._world.vault.unwrap, self._writes.encode, self._shared, self._own, len(self._names)
         # What is random is drawn for all at once: a system call for each would take as long as what it is for.
         starts, salts, at_ = self._starts, self._sources.random(_SALT * len(self._starts) * len(some)), 0
         nonces, drawn = self._sources.random(NONCE_BYTES * len(some)), 0
-        entries, sealed, only, begins = self._entries, self._sealed, openings.only, openings.head("recipient_id")
+        only, begins = openings.only, openings.head("recipient_id")
+        entries, sealed, contents = list[bytes](), list[bytes](), list[bytes]()
         for (subject_id, _, wrapped_key, _, _, kept, acceptance_id, params), (notice_id, content_id, *mine) in zip(  # noqa: B905  # as many
                 some, self._names_of):
             place = f"recipient:{subject_id}"
@@ -106,29 +120,37 @@ class Making:
                 packed += (head, salt, len(value).to_bytes(4, "big"), value)
             entries.append(encode(acceptance_id, notice_id, subject_id, mine, commitments, content_id))
             if own:
-                self._contents.append(key.seal(b"".join(packed[4 * named:]), f"content:{content_id}"))
+                contents.append(key.seal(b"".join(packed[4 * named:]), f"content:{content_id}"))
                 del packed[4 * named:]
             sealed.append(key.seal(b"".join(packed), f"notice:{notice_id}", nonces[drawn:drawn + NONCE_BYTES]))
             drawn += NONCE_BYTES
+        self._keep(some, entries, sealed, contents)
         return len(some)
+
+    def _keep(self, some: Sequence[Member], entries: list[bytes], sealed: list[bytes], contents: list[bytes]) -> None:
+        """Put together what is stored of the notices that were just made."""
+        made = slice(self._made, self._made + len(some))
+        self._made = made.stop
+        self._entries += entries
+        ids, subjects, content_ids = self._ids[made], [member[0] for member in some], self._content_ids[made]
+        self._notices.add(ids, subjects, content_ids, [member[6] for member in some], sealed, range(made.start, made.stop))
+        for mine, rows in zip(self._delivery_ids, self._deliveries, strict=True):
+            rows.add(ids, mine[made], subjects)
+        if self._own:
+            self._contents.add(content_ids, subjects, contents)
 
     def store(self, tx: Tx) -> int:
         """Write notices, deliveries, entries, and contents where each recipient has their own; how many notices there are now."""
-        members, number = self._members, len(self._members)
-        if not number:
+        while self.make(len(self._members)):
+            pass
+        if not self._packed:
             return 0
-        ref = tx.append_encoded(self._entries)
-        subjects = [member[0] for member in members]
-        tx.insert_columns(t.notice, self._same_columns(ref.batch), {
-            "id": self._ids, "subject_id": subjects, "content_id": self._content_ids,
-            "acceptance_id": [member[6] for member in members], "sealed": self._sealed,
-            "entry_offset": list(range(ref.offset, ref.offset + number))})
-        if self._own:
-            tx.insert_columns(t.content, {}, {"id": self._content_ids, "subject_id": subjects, "sealed": self._contents})
+        tx.append_packed(self._batch, self._packed)
+        for rows in (self._notices, self._contents, *self._deliveries):
+            tx.insert_ready(rows)
         tx.insert(t.notice_document, [{"document_id": one, "notice_id": notice_id}
                                       for one in dict.fromkeys(self._asked.notice.documents) for notice_id in self._ids])
-        self._insert_deliveries(tx, subjects)
-        return number
+        return self._made
 
     def _new_ids(self, number: int, turn: int) -> list[str]:
         return uuid7s(self.now, self._sources.random(_RANDOM_OF_ID * number), turn * number + 1)
@@ -162,7 +184,7 @@ class Making:
         request = self._asked.notice
         return (request.ladder_after or notice.LADDER_AFTER) if request.strategy == "ladder" else None
 
-    def _same_columns(self, batch: str) -> dict[str, Any]:
+    def _same_columns(self) -> dict[str, Any]:
         """The columns of a notice's row that are the same for all."""
         row, request, index = self._row, self._asked.notice, self._world.vault.index
         return {
@@ -171,17 +193,17 @@ class Making:
             "expires_at": request.expires_at, "effective_at": request.effective_at,
             "response_window": json.dumps(dict(request.response_window)) if request.response_window else None, "broadcast_id": row.id,
             "reference_index": index("reference", request.reference) if request.reference is not None else None,
-            "case_index": index("case", request.case["case_number"]) if request.case else None, "seq": 1, "entry_batch": batch}
+            "case_index": index("case", request.case["case_number"]) if request.case else None, "seq": 1,
+            "entry_batch": self._batch}
 
-    def _insert_deliveries(self, tx: Tx, subjects: Sequence[str]) -> None:
+    def _same_delivery(self) -> list[dict[str, Any]]:
+        """The columns of a delivery's row that are the same for all, channel by channel."""
         request = self._asked.notice
         after = (notice.duration_s(self._ladder_after) or 0) * 1_000_000 if self._ladder_after is not None else 0
-        for position, (channel, mine) in enumerate(zip(self._channels, self._delivery_ids, strict=True)):
-            tx.insert_columns(t.delivery, {
-                "channel": channel, "position": position, "priority": broadcast.priority(self._row.lane, channel),
-                "carries": self._carries[position], "state": "pending",
-                "due_at": notice.turn(self.due, position, after, request.expires_at),
-            }, {"notice_id": self._ids, "id": mine, "subject_id": subjects})
+        return [{"channel": channel, "position": position, "priority": broadcast.priority(self._row.lane, channel),
+                 "carries": self._carries[position], "state": "pending",
+                 "due_at": notice.turn(self.due, position, after, request.expires_at)}
+                for position, channel in enumerate(self._channels)]
 
 
 def _obstacle(wrapped_key: bytes | None, anonymised_at: int | None, account_state: str) -> str | None:

@@ -22,7 +22,7 @@ from noticesvc.storage import ledger
 from noticesvc.storage.transaction import Tx
 
 ROWS = 20_000  # transactions a batch
-BYTES = 4 << 20  # of entries a batch: some ten thousand, so that the event loop is not held for long
+BYTES = 3 << 19  # of entries a batch, packed: some ten thousand, so that the event loop is not held for long
 
 
 class OfficeLost(LedgerError):
@@ -75,16 +75,17 @@ def sequence(tx: Tx, signer: Signer, owner: str, epoch: int, last: Checkpoint | 
         require_extension(tx, edge, last, "what this sequencer signed before")
     # 3. Waiting entries, in the order of their transactions, follow the last one.
     rows = ledger.take_pending(tx, ROWS, size)
+    framed = [ledger.unpack(row.data) for row in rows]
     entries: list[bytes] = []
     index: list[tuple[str, int]] = []
-    for row in rows:
+    for row, one in zip(rows, framed, strict=True):
         index.append((row.batch, head.size + len(entries)))
-        entries += ledger.split(row.data)
+        entries += ledger.split(one)
     if not entries and signed is not None and is_signed_by(signed, signer.verifier):
         return Sequenced(signed, edge.checkpoint(signer.name), 0, waiting=False)
     # 4. Index, bundles, tiles, head and checkpoint are written together.
     if entries:
-        edge.grow(tx, entries, b"".join([row.data for row in rows]))
+        edge.grow(tx, entries, b"".join(framed))
         ledger.insert_index(tx, index)
         ledger.grow_head(tx, edge.frontier.size)
     grown = edge.checkpoint(signer.name)

@@ -30,13 +30,30 @@ def insert_new_rows(conn: Connection, table: Table, rows: Sequence[Mapping[str, 
     return conn.execute(_insert_new_each(table), list(rows)).rowcount
 
 
-def insert_columns(conn: Connection, table: Table, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
-    """Insert rows given column by column, with what is the same in all of them."""
-    if conn.dialect.name == "postgresql":
-        copying.insert_columns(conn, table, same, columns)
-    else:
-        names = tuple(columns)
-        conn.execute(insert(table), [{**same, **dict(zip(names, row, strict=True))} for row in zip(*columns.values(), strict=True)])
+class Rows:
+    """Rows of a table, put together ahead of the transaction that inserts them: the columns `names` differ, the others are the `same`.
+
+    What is done ahead is done while the database is at something else.
+    """
+
+    def __init__(self, table: Table, same: Mapping[str, Any], names: Sequence[str], *, postgresql: bool) -> None:
+        self._table, self._same, self._names = table, same, tuple(names)
+        self._copied = copying.Form(table, same, names) if postgresql else None
+        self._encoded, self._plain = list[bytes](), list[dict[str, Any]]()
+
+    def add(self, *columns: Sequence[Any]) -> None:
+        """Some more rows, column by column in the order of `names`. ValueError if the columns differ in length."""
+        if self._copied is not None:
+            self._encoded.append(self._copied.encode(columns))
+        else:
+            self._plain += [{**self._same, **dict(zip(self._names, row, strict=True))} for row in zip(*columns, strict=True)]
+
+    def insert(self, conn: Connection) -> None:
+        """Insert them all; nothing for none. May be done again in another transaction."""
+        if self._encoded and self._copied is not None:
+            self._copied.insert(conn, self._encoded)
+        elif self._plain:
+            conn.execute(insert(self._table), self._plain)
 
 
 def update_rows(conn: Connection, table: Table, keys: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> int:

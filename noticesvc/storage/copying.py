@@ -2,11 +2,11 @@
 
 Called by storage.bulk alone. A COPY writes rows a page at a time and calls no expression for any of them, so that PostgreSQL
 needs seven tenths of what INSERT … SELECT over arrays costs it; and the bytes are put together here without a call for each
-value. Source: PostgreSQL, documentation of COPY, "Binary Format".
+value, ahead of the transaction that sends them. Source: PostgreSQL, documentation of COPY, "Binary Format".
 """
 
 import struct
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any
@@ -17,30 +17,44 @@ _BEGIN = b"PGCOPY\n\xff\r\n\0" + bytes(8)  # signature, flags, length of the hea
 _END = b"\xff\xff"
 _NULL = b"\xff\xff\xff\xff"
 _NOTHING = "select 1"
-_PIECE = 1 << 19
+_PIECE = 1 << 18  # bytes
 Encoded = list[bytes]
 
 
-def insert_columns(conn: Connection, table: Table, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
-    """Insert rows given column by column, with what is the same in all of them. ValueError if the columns differ in length."""
-    names = (*columns, *same)
-    begins = len(names).to_bytes(2, "big")
-    ends = b"".join([_encoded(table, name, [value])[0] for name, value in same.items()])
-    varying = [_encoded(table, name, values) for name, values in columns.items()]
-    if len({len(column) for column in varying}) != 1:
-        raise ValueError("the columns of rows to insert have different lengths")
-    rows = chain.from_iterable(zip(repeat(begins), *varying, repeat(ends)))  # those that repeat have no end
-    data = b"".join((_BEGIN, *rows, _END))
-    adapted: Any = conn.connection.dbapi_connection
-    if not adapted.driver_connection.is_in_transaction():
-        conn.exec_driver_sql(_NOTHING)  # the driver begins a transaction with its first statement, which must not come after this
-    adapted.run_async(lambda driver: driver.copy_to_table(table.name, source=_pieces(data), columns=names, format="binary"))
+class Form:
+    """Rows of a table in which the columns `names` differ and the others are the `same` in all."""
+
+    def __init__(self, table: Table, same: Mapping[str, Any], names: Sequence[str]) -> None:
+        self._table, self._names, self._varying = table, (*names, *same), tuple(names)
+        self._begins = len(self._names).to_bytes(2, "big")
+        self._ends = b"".join([_encoded(table, name, [value])[0] for name, value in same.items()])
+
+    def encode(self, columns: Sequence[Sequence[Any]]) -> bytes:
+        """Some rows, column by column. ValueError if the columns differ in length."""
+        varying = [_encoded(self._table, name, values) for name, values in zip(self._varying, columns, strict=True)]
+        if len({len(column) for column in varying}) != 1:
+            raise ValueError("the columns of rows to insert have different lengths")
+        return b"".join(chain.from_iterable(zip(repeat(self._begins), *varying, repeat(self._ends))))  # those that repeat have no end
+
+    def insert(self, conn: Connection, encoded: Sequence[bytes]) -> None:
+        """Insert what was encoded."""
+        adapted: Any = conn.connection.dbapi_connection
+        if not adapted.driver_connection.is_in_transaction():
+            conn.exec_driver_sql(_NOTHING)  # the driver begins a transaction with its first statement, which must not come after this
+        adapted.run_async(lambda driver: driver.copy_to_table(self._table.name, source=_pieces((_BEGIN, *encoded, _END)),
+                                                              columns=self._names, format="binary"))
 
 
-async def _pieces(data: bytes) -> AsyncIterator[bytes]:
-    """As much at a time as the driver's buffer should hold. Of a file it would read each piece in a thread."""
-    for at in range(0, len(data), _PIECE):
-        yield data[at:at + _PIECE]
+async def _pieces(encoded: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """As much at a time as the driver's buffer should hold, or a little more. Of a file it would read each piece in a thread."""
+    some, size = list[bytes](), 0
+    for data in encoded:
+        some.append(data)
+        size += len(data)
+        if size >= _PIECE:
+            yield b"".join(some)
+            some, size = [], 0
+    yield b"".join(some)
 
 
 def _encoded(table: Table, name: str, values: Sequence[Any]) -> Encoded:

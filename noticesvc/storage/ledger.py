@@ -13,7 +13,7 @@ from noticesvc.storage import bundle
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import EntryRef, Tx
 
-inflate, split = bundle.inflate, bundle.split
+inflate, split, unpack = bundle.inflate, bundle.split, bundle.unpack
 
 V = TypeVar("V")
 HEAD = 1  # the id of the one row of ledger_head
@@ -32,7 +32,7 @@ _TAKE = {  # by row address on PostgreSQL, which otherwise reads the whole table
 
 
 class Pending(NamedTuple):
-    """One transaction's entries that wait for an index, framed as in a bundle, however many."""
+    """One transaction's entries that wait for an index; `data` is to be unpacked and split."""
 
     pos: int
     batch: str

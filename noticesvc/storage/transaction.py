@@ -15,7 +15,7 @@ from noticesvc.domain import instant
 from noticesvc.domain.identity import uuid7, uuid7s
 from noticesvc.ledger import entry as ledger_entry
 from noticesvc.ledger.entry import SALT_BYTES
-from noticesvc.storage import arrays, bulk
+from noticesvc.storage import arrays, bulk, bundle
 from noticesvc.storage import tables as t
 
 _AT_ONCE = 32  # ids or salts
@@ -58,6 +58,7 @@ class Tx:
     now: int
     topics: set[str] = field(default_factory=set)
     _entries: list[bytes] = field(default_factory=list)
+    _packed: bytes = b""
     _batch: str = ""
     _ids: int = 0
     _ready: list[str] = field(default_factory=list)
@@ -74,7 +75,7 @@ class Tx:
 
     def happens_at(self, now: int) -> None:
         """Let everything in this transaction happen at the instant (microseconds) at which some of it was made; said first of all."""
-        if self._ids or self._entries:
+        if self._ids or self._batch:
             raise ValueError("ids or entries of this transaction have another instant already")
         self.now, self._at = now, ""
 
@@ -119,10 +120,9 @@ class Tx:
         """Insert those rows whose keys are free, all with the same columns; how many there were."""
         return bulk.insert_new_rows(self.conn, table, rows) if rows else 0
 
-    def insert_columns(self, table: Any, same: Mapping[str, Any], columns: Mapping[str, Sequence[Any]]) -> None:
-        """Insert rows given column by column, with what is the `same` in all of them; nothing for none."""
-        if columns and len(next(iter(columns.values()))):
-            bulk.insert_columns(self.conn, table, same, columns)
+    def insert_ready(self, rows: bulk.Rows) -> None:
+        """Insert rows that were put together ahead."""
+        rows.insert(self.conn)
 
     def update(self, table: Any, keys: tuple[str, ...], rows: Sequence[Mapping[str, Any]]) -> int:
         """Update the rows that `keys` name, each to its own values, all with the same columns; answers how many there were."""
@@ -148,17 +148,18 @@ class Tx:
 
     def append(self, type_: str, members: Mapping[str, Any]) -> EntryRef:
         """Append one ledger entry; it becomes durable with this transaction. Raises EntryError if it cannot be encoded."""
+        if self._packed:
+            raise ValueError("this transaction appends what was packed before, and nothing else")
         if not self._batch:
             self._batch = self.new_id()
         self._entries.append(ledger_entry.encode({"v": 1, "type": type_, "at": self.at, **members}))
         return EntryRef(self._batch, len(self._entries) - 1)
 
-    def append_encoded(self, entries: Sequence[bytes]) -> EntryRef:
-        """Append entries that are encoded already, exactly as `append` would; the name of the first, whom the others follow."""
-        if not self._batch:
-            self._batch = self.new_id()
-        self._entries.extend(entries)
-        return EntryRef(self._batch, len(self._entries) - len(entries))
+    def append_packed(self, batch: str, packed: bytes) -> None:
+        """Append entries that were packed ahead (storage.bundle) and go by this batch; the transaction appends nothing else."""
+        if self._batch:
+            raise ValueError("this transaction has appended something already")
+        self._batch, self._packed = batch, packed
 
     def wake(self, topic: str) -> None:
         """Tell whoever waits for `topic` (`dispatch`, `ledger`, `events`, `receipts`) once this is committed."""
@@ -166,15 +167,14 @@ class Tx:
 
     def finish(self) -> None:
         """Write the collected entries; called once, by the database, when the function has returned."""
-        # Framed as in a bundle (C2SP tlog-tiles), but however many.
-        data = b"".join(len(entry).to_bytes(2, "big") + entry for entry in self._entries)
-        if self._entries:
+        data = self._packed or bundle.pack(self._entries)
+        if data:
             self.topics.add("ledger")
         if self.postgresql:
             told = f"{self.sources.process} {','.join(sorted(self.topics))}"
-            if self._entries:
+            if data:
                 arrays.fetch(self.conn, _PENDING_AND_NOTIFY, (self._batch, self.now, data, told))
             elif self.topics:
                 arrays.fetch(self.conn, _NOTIFY, (told,))
-        elif self._entries:
+        elif data:
             self.conn.execute(insert(t.ledger_pending).values(batch=self._batch, created_at=self.now, data=data))

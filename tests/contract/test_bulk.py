@@ -6,6 +6,7 @@ import pytest
 from noticesvc.errors import DatabaseLocked, DatabaseUnavailable
 from noticesvc.storage import arrays
 from noticesvc.storage import tables as t
+from noticesvc.storage.bulk import Rows
 from tests.support.installation import START, installed
 
 
@@ -104,6 +105,15 @@ async def test_rows_are_looked_up_by_the_whole_key_before_anybody_analysed_the_t
         assert "Filter" not in told
 
 
+def insert(tx, table, same, columns):
+    """Put rows together in two parts, as somebody who makes some at a time, and insert them."""
+    rows = Rows(table, same, columns, postgresql=tx.postgresql)
+    most = max(len(column) for column in columns.values())
+    for part in (slice(0, most // 2), slice(most // 2, most)):
+        rows.add(*[column[part] for column in columns.values()])
+    tx.insert_ready(rows)
+
+
 @pytest.mark.parametrize("count", [1, 2, 300])
 async def test_columns_are_read_as_they_were_given(here, count):
     """Column by column, with what is the same in all: ids, texts, numbers and truths, some of them null, and bytes of any value."""
@@ -115,7 +125,7 @@ async def test_columns_are_read_as_they_were_given(here, count):
              "entry_offset": i, "confirmation": "identified", "outcome": None, "closed_offset": 2**31 - 1} for i in range(count)]
     same = {"channel", "confirmation", "outcome", "closed_offset"}
     columns = {name: [row[name] for row in rows] for name in rows[0] if name not in same}
-    await here.database.write(lambda tx: tx.insert_columns(t.attempt, {name: rows[0][name] for name in same}, columns))
+    await here.database.write(lambda tx: insert(tx, t.attempt, {name: rows[0][name] for name in same}, columns))
     found = await here.database.read(lambda tx: tx.rows(t.attempt, "notice_id", [row["notice_id"] for row in rows], "number"))
     assert [{name: vars(row)[name] for name in rows[0]} for row in found] == rows
 
@@ -126,7 +136,7 @@ async def test_truths_are_read_as_they_were_given(here):
     columns = {"notice_id": [new_id(), new_id()], "id": [new_id(), new_id()], "authenticated": [True, False]}
     same = {"channel": "sms", "attempt": 1, "kind": "accepted", "answer": True, "source": "provider", "carries": "full",
             "observed_at": START, "contact_in_effect": False}
-    await here.database.write(lambda tx: tx.insert_columns(t.evidence, same, columns))
+    await here.database.write(lambda tx: insert(tx, t.evidence, same, columns))
     found = await here.database.read(lambda tx: tx.rows(t.evidence, "notice_id", columns["notice_id"], "notice_id"))
     assert {row.notice_id: (row.authenticated, row.answer, row.contact_in_effect) for row in found} == {
         columns["notice_id"][0]: (True, True, False), columns["notice_id"][1]: (False, True, False)}
@@ -139,18 +149,18 @@ async def test_no_row_of_columns_is_written_if_one_cannot_be(here):
     same = {"channel": "email", "position": 0, "priority": 0, "carries": "full", "state": "pending"}
 
     def twice(tx):
-        tx.insert_columns(t.delivery, same, columns)
-        tx.insert_columns(t.delivery, same, columns)
+        insert(tx, t.delivery, same, columns)
+        insert(tx, t.delivery, same, columns)
     with pytest.raises(Exception, match=r"(?i)unique"):
         await here.database.write(twice)
 
     def uneven(tx):
-        tx.insert_columns(t.delivery, same, columns)
-        tx.insert_columns(t.delivery, same, columns | {"id": columns["id"][:2]})
+        insert(tx, t.delivery, same, columns)
+        insert(tx, t.delivery, same, columns | {"id": columns["id"][:2]})
     with pytest.raises(ValueError, match=r"length|shorter"):
         await here.database.write(uneven)
     assert await here.rows(t.delivery) == []
-    await here.database.write(lambda tx: tx.insert_columns(t.delivery, same, columns))
+    await here.database.write(lambda tx: insert(tx, t.delivery, same, columns))
     assert len(await here.rows(t.delivery)) == 3
 
 
@@ -165,10 +175,10 @@ async def test_a_connection_cut_before_columns_are_written_is_told_as_a_database
         def cut(tx):
             mine = arrays.fetch(tx.conn, "select pg_backend_pid()", ())[0][0]
             postgres.execute(f"select pg_terminate_backend({mine}, 5000)")
-            tx.insert_columns(t.delivery, same, columns)
+            insert(tx, t.delivery, same, columns)
         with pytest.raises(DatabaseUnavailable):
             await here.database.write(cut)
-        await here.database.write(lambda tx: tx.insert_columns(t.delivery, same, columns))
+        await here.database.write(lambda tx: insert(tx, t.delivery, same, columns))
         assert len(await here.rows(t.delivery)) == 3
 
 
@@ -181,7 +191,7 @@ async def test_a_lock_that_is_kept_from_columns_is_told_as_such(postgres_url):
 
         def kept(tx):
             tx.conn.exec_driver_sql("set local lock_timeout = '50ms'")
-            tx.insert_columns(t.delivery, same, columns)
+            insert(tx, t.delivery, same, columns)
         admin = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
         try:
             async with admin.transaction():

@@ -23,7 +23,7 @@ from noticesvc.operations import keys
 from noticesvc.operations.world import World
 from noticesvc.storage import tables as t
 from noticesvc.storage.database import Database
-from noticesvc.storage.ledger import split
+from noticesvc.storage.ledger import split, unpack
 from noticesvc.storage.transaction import Sources
 from tests.support.migrated import lay
 
@@ -60,7 +60,7 @@ class Installation:
     async def entries(self) -> list[dict[str, Any]]:
         """Every ledger entry, in order of commit; nothing sequences here."""
         rows = await self.database.read(lambda tx: tx.execute(select(t.ledger_pending).order_by(t.ledger_pending.c.pos)).all())
-        return [ledger_entry.decode(data) for row in rows for data in split(row.data)]
+        return [ledger_entry.decode(data) for row in rows for data in split(unpack(row.data))]
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, SmallInt
 
 from noticesvc.storage.tables.base import Id, Micros, Serial, growing, metadata
 
-ledger_pending = Table(  # one row a transaction: its entries, length-prefixed
+ledger_pending = Table(  # one row a transaction: its entries, packed (storage.bundle)
     "ledger_pending", metadata,
     Column("pos", Serial, primary_key=True, autoincrement=True),
     Column("batch", Id, nullable=False),
