@@ -16,7 +16,7 @@ from noticesvc.storage.database import Database
 
 _POLL_S = 0.5
 _AHEAD = 2  # portions beside the one that is being written: whoever is quicker, the database or we, need not wait
-_AT_ONCE = 64  # notices made before others in the event loop have their turn: a millisecond or two
+_AT_ONCE = 16  # notices made before others in the event loop have their turn: half a millisecond
 
 
 class Broadcasts(Loops):
