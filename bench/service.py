@@ -17,7 +17,7 @@ import httpx
 from tests.support.ports import free_port
 
 NOTICESVC = [sys.executable, "-c", "from noticesvc.cli.main import main; main()"]
-POSTGRESQL = {"autovacuum_naptime": "15s", "max_wal_size": "4GB", "min_wal_size": "4GB", "shared_buffers": "1GB"}
+POSTGRESQL = {"max_wal_size": "4GB", "min_wal_size": "4GB", "shared_buffers": "1GB"}
 """How PostgreSQL is set up here, as one for millions of notices is (`docs/operating.md`); that of the tests is made for small ones."""
 READY = re.compile(r"^ready \S+ \S+$", re.MULTILINE)
 

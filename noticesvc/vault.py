@@ -54,9 +54,14 @@ class Vault:
     def __init__(self, masters: Mapping[int, bytes], index_key: bytes, random: Callable[[int], bytes],
                  reload: Callable[[], tuple[dict[int, bytes], bytes]] | None = None) -> None:
         self._reload = reload
-        self._masters = {version: AESGCM(key) for version, key in masters.items()}
+        self._keys, self._masters = dict(masters), {version: AESGCM(key) for version, key in masters.items()}
         self._index_key, self._random = index_key, random
         self.current = max(masters)
+
+    @property
+    def masters(self) -> dict[int, bytes]:
+        """The master keys by version, for a second process of ours: they go to it over a pipe, and nowhere else."""
+        return self._keys
 
     def new_key(self, place: str) -> tuple[DataKey, bytes]:
         """A fresh data key and its wrapped form to store at `place`."""
@@ -104,6 +109,7 @@ class Vault:
         """A master key that was not there when this process started: another one may have rotated it since. Then it is the current one."""
         if wrapped and self._reload is not None:
             masters, _ = self._reload()
+            self._keys |= masters
             self._masters |= {version: AESGCM(key) for version, key in masters.items()}
             self.current = max(self._masters)
         if not wrapped or wrapped[0] not in self._masters:

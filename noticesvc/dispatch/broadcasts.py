@@ -1,14 +1,17 @@
 """The loops of broadcasts: notices made for approved ones, and the upkeep of all that are under way.
 
 Every worker runs them; the row of a broadcast is held by one of them at a time, so that they never do the same twice. While the
-database writes one portion of notices the next ones are made, a few notices at a time between its answers.
+database writes one portion of notices the next ones are made: in a second process where there is a core for it, or a few
+notices at a time between the database's answers.
 """
 
 import asyncio
+import os
 from collections import deque
 from typing import NamedTuple
 
 from noticesvc.dispatch.loop import Loop, Loops
+from noticesvc.dispatch.second_process import SecondProcess
 from noticesvc.operations import broadcast_expansion, broadcast_upkeep
 from noticesvc.operations.broadcast_making import Making
 from noticesvc.operations.world import World
@@ -25,9 +28,17 @@ class Broadcasts(Loops):
     def __init__(self, database: Database, world: World) -> None:
         self._database, self._world = database, world
         self._ahead: deque[_Portion] = deque()
+        self._second = SecondProcess(world.vault) if len(os.sched_getaffinity(0)) > 1 else None
         self._loops = [Loop("broadcast-expansion", self._expand, _POLL_S), Loop("broadcast-upkeep", self._look, _POLL_S)]
         for loop in self._loops:
             database.on_commit("broadcasts", loop.woken.set)
+
+    async def stop(self, grace_s: float) -> None:
+        """End, and the second process with it."""
+        await super().stop(grace_s)
+        self._forget()
+        if self._second is not None:
+            await self._second.end()
 
     async def _expand(self) -> bool:
         try:
@@ -36,6 +47,8 @@ class Broadcasts(Loops):
             made = await portion.made
             if made is None:
                 self._forget()
+                if self._second is not None:
+                    await self._second.rest()
                 return follows  # this broadcast has no more; another may
             while len(self._ahead) < _AHEAD:
                 self._ahead.append(self._begin(self._ahead[-1] if self._ahead else portion))
@@ -63,6 +76,11 @@ class Broadcasts(Loops):
 
     async def _make(self, former: "_Portion | None", taken: asyncio.Task[Making | None]) -> Making | None:
         making = await taken
+        if making is not None and making.elsewhere and self._second is not None:
+            made = await self._second.make(making.job)
+            if made is not None:
+                making.take(made)
+                return making
         if former is not None:
             await former.made  # whichever is to be written first is made first
         while making is not None and making.make(_AT_ONCE):  # noqa: ASYNC110  # nothing is waited for: others have their turn

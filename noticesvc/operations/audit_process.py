@@ -4,26 +4,24 @@ Called by operations.audit. The second process is a program of its own with pipe
 the installation's database, configuration or keys. It ends when its standard input ends, so it cannot outlive the first.
 """
 
-import os
 import queue
-import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import msgspec
 
+from noticesvc.operations import pipes
 from noticesvc.operations.audit_entries import opened
 from noticesvc.operations.audit_pages import Page
 from noticesvc.operations.audit_tree import Findings
 from noticesvc.operations.audit_walk import Judge, Step, Waiting
 
 _PROGRAM: Final = "from noticesvc.operations.audit_process import main; main()"
-_LENGTH: Final = struct.Struct(">I")
 _AHEAD: Final = 2  # pages that wait to be sent, or to be looked at
 _ROOM_S: Final = 0.05
 
@@ -48,10 +46,9 @@ class Far:
 
     def __init__(self, scratch: Path, size: int) -> None:
         self.findings = Findings()
-        outside = {name: value for name, value in os.environ.items() if not name.startswith("NOTICESVC_")}  # no secrets
         self._process = subprocess.Popen(  # noqa: S603 (our own program)
             [sys.executable, "-c", _PROGRAM, str(scratch), str(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, env=outside)
+            stderr=subprocess.DEVNULL, env=pipes.environment())
         self._given: queue.Queue[_Give] = queue.Queue(_AHEAD)
         self._said: queue.Queue[_Say | None] = queue.Queue(_AHEAD)
         self._ended = False
@@ -110,14 +107,14 @@ class Far:
         with suppress(OSError, ValueError):
             while True:
                 given = self._given.get()
-                _write(self._process.stdin, msgspec.msgpack.encode(given))
+                pipes.write(self._process.stdin, msgspec.msgpack.encode(given))
                 if given.page is None and given.waiting is None:
                     return
 
     def _receive(self) -> None:
         said: _Say | None = None
         with suppress(OSError, ValueError):
-            while (data := _read(self._process.stdout)) is not None:
+            while (data := pipes.read(self._process.stdout)) is not None:
                 said = msgspec.msgpack.decode(data, type=_Say)
                 self._said.put(said)
                 if said.step is None:
@@ -132,31 +129,13 @@ def main() -> None:
     memory = opened(path)
     judge = Judge(memory, int(size))
     with suppress(BrokenPipeError, KeyboardInterrupt):
-        while (data := _read(given)) is not None:
+        while (data := pipes.read(given)) is not None:
             one = msgspec.msgpack.decode(data, type=_Give)
             if (what := one.page or one.waiting) is not None:
-                _write(said, msgspec.msgpack.encode(_Say(judge.step(what))))
+                pipes.write(said, msgspec.msgpack.encode(_Say(judge.step(what))))
                 continue
             for step in judge.lasts():
-                _write(said, msgspec.msgpack.encode(_Say(step)))
+                pipes.write(said, msgspec.msgpack.encode(_Say(step)))
             memory.close()  # before the first process opens it
-            _write(said, msgspec.msgpack.encode(_Say(None, judge.findings.sentences, judge.findings.more)))
+            pipes.write(said, msgspec.msgpack.encode(_Say(None, judge.findings.sentences, judge.findings.more)))
             return
-
-
-def _write(pipe: IO[bytes] | None, data: bytes) -> None:
-    if pipe is not None:
-        pipe.write(_LENGTH.pack(len(data)) + data)
-        pipe.flush()
-
-
-def _read(pipe: IO[bytes] | None) -> bytes | None:
-    """The next message; null at the end, also in the middle of one."""
-    if pipe is None:
-        return None
-    start = pipe.read(_LENGTH.size)
-    if len(start) < _LENGTH.size:
-        return None
-    (length,) = _LENGTH.unpack(start)
-    data = pipe.read(length)
-    return data if len(data) == length else None

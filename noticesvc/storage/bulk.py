@@ -48,6 +48,15 @@ class Rows:
         else:
             self._plain += [{**self._same, **dict(zip(self._names, row, strict=True))} for row in zip(*columns, strict=True)]
 
+    @property
+    def encoded(self) -> bytes:
+        """The rows as COPY takes them, to be inserted by somebody else who has the same table, values and names (PostgreSQL)."""
+        return b"".join(self._encoded)
+
+    def add_encoded(self, encoded: bytes) -> None:
+        """Rows that somebody else has encoded."""
+        self._encoded.append(encoded)
+
     def insert(self, conn: Connection) -> None:
         """Insert them all; nothing for none. May be done again in another transaction."""
         if self._encoded and self._copied is not None:

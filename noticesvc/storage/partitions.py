@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from noticesvc.domain.identity import lower_bound
 from noticesvc.domain.instant import from_micros, to_micros
-from noticesvc.storage.tables import FILLFACTOR, PARTITIONED
+from noticesvc.storage.tables import KEPT, PARTITIONED
 
 AHEAD = 3  # months
 LOCK = 7103563  # of pg_advisory_xact_lock: one process at a time makes them. The sequencer keeps a lock of its own all the time
@@ -34,10 +34,10 @@ def extend(connection: Connection, now: int) -> int:
             end = _next_month(start)
             name = f"{table}_{start:%Y%m}"
             if name not in there:
-                fill = f" WITH (fillfactor={FILLFACTOR[table]})" if table in FILLFACTOR else ""
+                kept = f" WITH ({KEPT[table]})" if table in KEPT else ""
                 connection.exec_driver_sql(
                     f"CREATE TABLE {name} PARTITION OF {table} FOR VALUES FROM ('{lower_bound(to_micros(start))}') "
-                    f"TO ('{lower_bound(to_micros(end))}'){fill}")
+                    f"TO ('{lower_bound(to_micros(end))}'){kept}")
                 made += 1
             start = end
     return made

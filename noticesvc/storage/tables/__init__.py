@@ -7,7 +7,7 @@ indexes. `entry_batch` and `entry_offset` name the ledger entry that holds the r
 UUIDv7 that leads their key; the other keys contain it, so that a key look-up touches one partition.
 """
 
-from noticesvc.storage.tables.base import FILLFACTOR, PARTITIONED, Id, metadata
+from noticesvc.storage.tables.base import KEPT, PARTITIONED, Id, metadata
 from noticesvc.storage.tables.broadcasts import broadcast, broadcast_delta, broadcast_recipient, broadcast_response
 from noticesvc.storage.tables.flows import (
     inquiry,
@@ -51,7 +51,7 @@ from noticesvc.storage.tables.people import acceptance, api_key, contact, cure, 
 from noticesvc.storage.tables.schema import schema_floor
 
 __all__ = [
-    "FILLFACTOR",
+    "KEPT",
     "PARTITIONED",
     "Id",
     "acceptance",

@@ -15,8 +15,10 @@ Serial = BigInteger().with_variant(Integer, "sqlite")
 # The key column of tables that grow: on PostgreSQL they are partitioned by month over the UUIDv7 in it.
 PARTITIONED = {"notice": "id", "content": "id", "delivery": "notice_id", "attempt": "notice_id", "evidence": "notice_id",
                "notice_entry": "notice_id", "inbox_message": "notice_id", "ledger_index": "batch"}
-# Room in each page for updates that touch no index (heap-only tuples).
-FILLFACTOR = {"notice": 60, "delivery": 60}
+# How partitions are kept: room in each page for updates that touch no index (heap-only tuples), and no vacuum for rows that
+# were only inserted, as long as a broadcast's are: each is changed soon, and counts for a vacuum then.
+KEPT = {"notice": "fillfactor=60, autovacuum_vacuum_insert_threshold=-1",
+        "delivery": "fillfactor=60, autovacuum_vacuum_insert_threshold=-1"}
 
 
 def growing(name: str) -> dict[str, Any]:
