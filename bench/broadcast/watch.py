@@ -6,6 +6,7 @@ What is found wrong is kept in `wrong`; when notices were made and finished, for
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import httpx
@@ -37,7 +38,7 @@ class Poll:
         self.seen: list[Seen] = []
         self._path, self._total, self._every_s = f"/v1/broadcasts/{broadcast_id}", total, every_s
         self._http = httpx.Client(base_url=service.client.base_url, headers=service.client.headers, timeout=30, trust_env=False)
-        self._over = threading.Event()
+        self._over, self._looked = threading.Event(), threading.Condition()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -66,6 +67,8 @@ class Poll:
                     if answer.status_code != 503:
                         self._say(f"a poll was answered with {answer.status_code}")
             took = time.monotonic() - began
+            with self._looked:
+                self._looked.notify_all()
 
     def _judge(self, body: dict[str, Any]) -> None:
         counts, before = body["counts"], self.last.get("counts")
@@ -92,11 +95,7 @@ class Poll:
 
     def until(self, progress: float, limit_s: float) -> None:
         """Wait until it has come so far or has ended."""
-        ends = time.monotonic() + limit_s
-        while self.progress < progress and self.state not in ("completed", "cancelled"):
-            if time.monotonic() > ends:
-                raise SystemExit(f"the broadcast stands still: {self.last}")
-            time.sleep(0.005)
+        self._wait(lambda: self.progress >= progress or self.state in ("completed", "cancelled"), limit_s)
 
     def until_ended(self, limit_s: float) -> None:
         """Wait until it is completed or cancelled."""
@@ -104,11 +103,12 @@ class Poll:
 
     def until_expanded(self, limit_s: float) -> None:
         """Wait until all notices are made."""
-        ends = time.monotonic() + limit_s
-        while self.expanded_at() is None:
-            if time.monotonic() > ends:
+        self._wait(lambda: bool(self.seen) and self.seen[-1].expanded == self._total, limit_s)
+
+    def _wait(self, come: Callable[[], bool], limit_s: float) -> None:
+        with self._looked:
+            if not self._looked.wait_for(come, limit_s):
                 raise SystemExit(f"the broadcast stands still: {self.last}")
-            time.sleep(0.005)
 
     def expanded_at(self) -> float | None:
         """When all notices were first seen made, on the monotonic clock."""

@@ -157,7 +157,7 @@ class Making:
             "response_window": json.dumps(dict(request.response_window)) if request.response_window else None, "broadcast_id": row.id,
             "reference_index": index("reference", request.reference) if request.reference is not None else None,
             "case_index": index("case", request.case["case_number"]) if request.case else None, "seq": 1,
-            "entry_batch": batch}
+            "entry_batch": batch} | ({"content_id": row.content_id} if row.content_id is not None else {})
 
     def _same_delivery(self) -> list[dict[str, Any]]:
         """The columns of a delivery's row that are the same for all, channel by channel."""

@@ -57,10 +57,10 @@ class Job(msgspec.Struct, array_like=True, frozen=True):
 
 def rows(job: Job, *, postgresql: bool) -> list[Rows]:
     """What is to be inserted, still empty: notices, own contents, deliveries channel by channel, documents one by one."""
-    found: list[tuple[Any, dict[str, Any], tuple[str, ...]]] = [
-        (t.notice, job.notice, ("id", "subject_id", "content_id", "acceptance_id", "sealed", "entry_offset"))]
+    notice = ("id", "subject_id", "acceptance_id", "sealed", "entry_offset")
+    found: list[tuple[Any, dict[str, Any], tuple[str, ...]]] = [(t.notice, job.notice, notice)]
     if job.content_id is None:
-        found.append((t.content, {}, ("id", "subject_id", "sealed")))
+        found = [(t.notice, job.notice, (*notice, "content_id")), (t.content, {}, ("id", "subject_id", "sealed"))]
     found += [(t.delivery, same, ("notice_id", "id", "subject_id")) for same in job.deliveries]
     found += [(t.notice_document, {"document_id": one}, ("notice_id",)) for one in job.documents]
     return [Rows(table, same, names, postgresql=postgresql) for table, same, names in found]
@@ -91,7 +91,7 @@ class Portion:
         sealed, contents = self._seal(some, ids, content_ids, list(zip(*delivery_ids, strict=True)))
         subjects, made = [member.subject_id for member in some], range(self._made, self._made + len(some))
         columns: list[tuple[Sequence[Any], ...]] = [
-            (ids, subjects, content_ids, [member.acceptance_id for member in some], sealed, made),
+            (ids, subjects, [member.acceptance_id for member in some], sealed, made, *([content_ids] if self._own else [])),
             *([(content_ids, subjects, contents)] if self._own else []),
             *[(ids, mine, subjects) for mine in delivery_ids],
             *[(ids,) for _ in self._job.documents]]
