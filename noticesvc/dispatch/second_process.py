@@ -93,5 +93,6 @@ class SecondProcess:
 
 async def _send(process: Process, message: Job | Keys) -> None:
     given, data = cast("asyncio.StreamWriter", process.stdin), msgspec.msgpack.encode(message)
-    given.write(pipes.LENGTH.pack(len(data)) + data)
+    given.write(pipes.LENGTH.pack(len(data)))
+    given.write(data)
     await given.drain()

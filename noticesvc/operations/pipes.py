@@ -18,7 +18,8 @@ def environment() -> dict[str, str]:
 def write(pipe: IO[bytes] | None, data: bytes) -> None:
     """Send a message. OSError if nobody reads any more."""
     if pipe is not None:
-        pipe.write(LENGTH.pack(len(data)) + data)
+        pipe.write(LENGTH.pack(len(data)))
+        pipe.write(data)
         pipe.flush()
 
 
