@@ -44,7 +44,7 @@ def unpack(stored: bytes) -> bytes:
     if not stored.startswith(_DEFLATED):
         return stored
     size = int.from_bytes(stored[2:6], "big")
-    framed = _inflated(stored[6:], min(size, _LONG))
+    framed = _inflated(stored[6:], size) if 0 < size <= _LONG else b""
     if not framed or len(framed) != size:
         raise LedgerMismatch("Entries that wait cannot be read: a row was damaged. Run `noticesvc ledger audit`, restore it from a copy.")
     return framed

@@ -29,8 +29,10 @@ UNAVAILABLE = ("08", "53", "57P", "58", "25006", "57014", "42501")
 _BUSY = "The database is busy; repeat the request later."
 
 
-# Writers touch rows by key, a handful or a few hundred at a time: plans are made once and never scan.
-WRITING = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+# Writers touch rows by key, from a handful to some thousands at a time: plans are made once and never scan, and no process is begun
+# for a statement of some milliseconds.
+WRITING = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off",
+           "max_parallel_workers_per_gather": "0"}
 
 
 def _engine(url: URL, busy_s: float, statement_s: float | None, settings: dict[str, str]) -> AsyncEngine:
