@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from noticesvc.dispatch.loop import Loop, Loops
 from noticesvc.dispatch.second_process import SecondProcess
+from noticesvc.errors import UnavailableError
 from noticesvc.operations import broadcast_expansion, broadcast_upkeep
 from noticesvc.operations.broadcast_making import Making
 from noticesvc.operations.world import World
@@ -28,7 +29,7 @@ class Broadcasts(Loops):
     def __init__(self, database: Database, world: World) -> None:
         self._database, self._world = database, world
         self._ahead: deque[_Portion] = deque()
-        self._second = SecondProcess(world.vault) if len(os.sched_getaffinity(0)) > 1 else None
+        self._second = SecondProcess(world.vault) if _cores() > 1 else None
         self._loops = [Loop("broadcast-expansion", self._expand, _POLL_S), Loop("broadcast-upkeep", self._look, _POLL_S)]
         for loop in self._loops:
             database.on_commit("broadcasts", loop.woken.set)
@@ -38,7 +39,7 @@ class Broadcasts(Loops):
         await super().stop(grace_s)
         self._forget()
         if self._second is not None:
-            await self._second.end()
+            await self._second.stop()
 
     async def _expand(self) -> bool:
         try:
@@ -53,8 +54,10 @@ class Broadcasts(Loops):
             while len(self._ahead) < _AHEAD:
                 self._ahead.append(self._begin(self._ahead[-1] if self._ahead else portion))
             kept = await self._database.write(broadcast_expansion.keep, made)
-        except BaseException:
+        except BaseException as error:
             self._forget()
+            if self._second is not None and not isinstance(error, UnavailableError):
+                self._second.distrust()
             raise
         if kept == "kept":
             return True
@@ -96,6 +99,11 @@ class Broadcasts(Loops):
 
     async def _look(self) -> bool:
         return await self._database.write(broadcast_upkeep.look, self._world)
+
+
+def _cores() -> int:
+    """How many this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Portion(NamedTuple):

@@ -15,13 +15,14 @@ import structlog
 
 from noticesvc.operations import pipes
 from noticesvc.operations.broadcast_portion import Job
-from noticesvc.operations.broadcast_process import PROGRAM, Keys, Made
+from noticesvc.operations.broadcast_process import FORM, PROGRAM, Keys, Made
 from noticesvc.vault import Vault
 
 log = structlog.get_logger()
 _PATIENCE_S = 60.0  # for one answer
 _PAUSE_S = 60.0  # after it has failed
 _IDLE_S = 30.0
+_END_S = 5.0  # for a killed process to be gone
 _LIMIT = 1 << 22  # bytes of an answer read ahead
 
 
@@ -30,65 +31,105 @@ class SecondProcess:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._process: Process | None = None
-        self._writing, self._reading = asyncio.Lock(), asyncio.Lock()
-        self._under_way = 0
+        self._life: _Life | None = None
+        self._under_way = set[asyncio.Task[Made | None]]()
+        self._stopped = False
         self._used_at = self._not_before = 0.0
 
     async def make(self, job: Job) -> Made | None:
         """What it made; null if it cannot."""
-        if asyncio.get_running_loop().time() < self._not_before:
+        if self._stopped or asyncio.get_running_loop().time() < self._not_before:
             return None
-        # Whoever does not want the answer any more leaves it to be read: the next one is behind it.
-        return await asyncio.shield(asyncio.ensure_future(self._exchange(job)))
+        exchange = asyncio.create_task(self._exchange(job))
+        self._under_way.add(exchange)
+        exchange.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(exchange)  # whoever gives up leaves the answer to be read: the next one is behind it
 
     async def rest(self) -> None:
         """End it if it had nothing to do for a while."""
-        if not self._under_way and asyncio.get_running_loop().time() - self._used_at > _IDLE_S:
-            await self.end()
+        if self._life is not None and not self._under_way and asyncio.get_running_loop().time() - self._used_at > _IDLE_S:
+            await self._end(self._life)
 
-    async def end(self) -> None:
-        """End it now."""
-        process, self._process = self._process, None
-        if process is not None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            cast("asyncio.StreamWriter", process.stdin).close()
-            await process.wait()
+    def distrust(self) -> None:
+        """Do without it for a while: the database did not take what it made."""
+        self._not_before = asyncio.get_running_loop().time() + _PAUSE_S
+
+    async def stop(self) -> None:
+        """End it for good."""
+        self._stopped = True
+        if self._life is not None:
+            await self._end(self._life)
+        await asyncio.gather(*self._under_way, return_exceptions=True)
 
     async def _exchange(self, job: Job) -> Made | None:
-        loop = asyncio.get_running_loop()
-        self._under_way += 1
+        if self._stopped:
+            return None
+        life = self._life = self._life or _Life()
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                made = await self._answered(job)
-        except (OSError, EOFError, TimeoutError, msgspec.MsgspecError) as error:
-            log.warning("second process failed, its work is done here", error=type(error).__name__)
-            self._not_before = loop.time() + _PAUSE_S
-            await self.end()
+                made = await life.answer(job, self._vault)
+        except Exception as error:  # whatever it is, the work can be done here
+            if not life.over:  # nobody ended it, and this is the first to notice
+                log.warning("second process failed, its work is done here", error=type(error).__name__)
+                self.distrust()
+            await self._end(life)
             return None
         finally:
-            self._under_way -= 1
-            self._used_at = loop.time()
+            self._used_at = asyncio.get_running_loop().time()
         if not made.packed:
-            await self.end()  # the next one is given today's keys
+            await self._end(life)  # the next one is given today's keys
             return None
         return made
 
-    async def _answered(self, job: Job) -> Made:
-        async with self._writing:
-            process = self._process = self._process or await self._begun()
-            await _send(process, job)
-        async with self._reading:  # in the order in which they were given
-            said = cast("asyncio.StreamReader", process.stdout)
-            (length,) = pipes.LENGTH.unpack(await said.readexactly(pipes.LENGTH.size))
-            return msgspec.msgpack.decode(await said.readexactly(length), type=Made)
+    async def _end(self, life: "_Life") -> None:
+        if self._life is life:
+            self._life = None
+        await life.end()
 
-    async def _begun(self) -> Process:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", PROGRAM, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=pipes.environment(), limit=_LIMIT)
-        await _send(process, Keys(self._vault.masters))
-        return process
+
+class _Life:
+    """One process from its beginning to its end. Nobody reads from it once it is `over`, so that no answer goes to another's job."""
+
+    def __init__(self) -> None:
+        self.over = False
+        self._process: Process | None = None
+        self._writing, self._reading = asyncio.Lock(), asyncio.Lock()
+
+    async def answer(self, job: Job, vault: Vault) -> Made:
+        """What it says to a job. Any exception if it does not, or not to this one."""
+        async with self._writing:
+            self._must_go_on()
+            if self._process is None:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-P", "-c", PROGRAM, FORM, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=_LIMIT,
+                    env=pipes.environment())
+                self._must_go_on()
+                await _send(self._process, Keys(vault.masters))
+            await _send(self._process, job)
+        async with self._reading:  # in the order in which they were given
+            self._must_go_on()
+            said = cast("asyncio.StreamReader", self._process.stdout)
+            (length,) = pipes.LENGTH.unpack(await said.readexactly(pipes.LENGTH.size))
+            made = msgspec.msgpack.decode(await said.readexactly(length), type=Made)
+        if made.batch != job.batch:
+            raise ValueError("an answer to another job")
+        return made
+
+    async def end(self) -> None:
+        """End it now, also where it is only about to begin."""
+        self.over = True
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        cast("asyncio.StreamWriter", self._process.stdin).close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_S):
+                await self._process.wait()
+
+    def _must_go_on(self) -> None:
+        if self.over or (self._process is not None and self._process.returncode is not None):
+            raise BrokenPipeError
 
 
 async def _send(process: Process, message: Job | Keys) -> None:

@@ -47,7 +47,7 @@ class Far:
     def __init__(self, scratch: Path, size: int) -> None:
         self.findings = Findings()
         self._process = subprocess.Popen(  # noqa: S603 (our own program)
-            [sys.executable, "-c", _PROGRAM, str(scratch), str(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-P", "-c", _PROGRAM, str(scratch), str(size)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, env=pipes.environment())
         self._given: queue.Queue[_Give] = queue.Queue(_AHEAD)
         self._said: queue.Queue[_Say | None] = queue.Queue(_AHEAD)

@@ -1,7 +1,7 @@
 """Making the notices of approved broadcasts, some recipients at a time: exactly one for each, whenever the process dies.
 
 Called by dispatch.broadcasts. `take` reads the next recipients of the audience in the order of their ids; `keep` writes the notices
-that operations.broadcast_making made of them, and moves `expanded_to` on the broadcast's row, which it holds; so whatever is behind
+that were made of them (operations.broadcast_making), and moves `expanded_to` on the broadcast's row, which it holds; so whatever is behind
 that id has its notice and nothing else has. What was taken may be made while the portion before it is being written: `keep`
 refuses what somebody else was quicker with, and what was made of a recipient who has changed since. Contacts are resolved at dispatch.
 """

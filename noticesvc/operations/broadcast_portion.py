@@ -21,6 +21,9 @@ from noticesvc.storage import tables as t
 from noticesvc.storage.bulk import Rows
 from noticesvc.vault import NONCE_BYTES, DataKey, Vault
 
+COLUMNS = {  # of the rows, those that differ from one to the next; a content of one's own names its notice's content
+    "notice": ("id", "subject_id", "acceptance_id", "sealed", "entry_offset"), "content": ("id", "subject_id", "sealed"),
+    "delivery": ("notice_id", "id", "subject_id"), "notice_document": ("notice_id",)}
 RECIPIENT = "recipient_id"  # what every notice commits to first
 OWN = ("content", "content_sha256")  # what a notice commits to by itself only where its content is nobody else's
 _RANDOM_OF_ID = 6
@@ -57,13 +60,12 @@ class Job(msgspec.Struct, array_like=True, frozen=True):
 
 def rows(job: Job, *, postgresql: bool) -> list[Rows]:
     """What is to be inserted, still empty: notices, own contents, deliveries channel by channel, documents one by one."""
-    notice = ("id", "subject_id", "acceptance_id", "sealed", "entry_offset")
-    found: list[tuple[Any, dict[str, Any], tuple[str, ...]]] = [(t.notice, job.notice, notice)]
-    if job.content_id is None:
-        found = [(t.notice, job.notice, (*notice, "content_id")), (t.content, {}, ("id", "subject_id", "sealed"))]
-    found += [(t.delivery, same, ("notice_id", "id", "subject_id")) for same in job.deliveries]
-    found += [(t.notice_document, {"document_id": one}, ("notice_id",)) for one in job.documents]
-    return [Rows(table, same, names, postgresql=postgresql) for table, same, names in found]
+    own = ("content_id",) if job.content_id is None else ()
+    found: list[tuple[Any, dict[str, Any], tuple[str, ...]]] = [(t.notice, job.notice, own)]
+    found += [(t.content, {}, ()) for _ in own]
+    found += [(t.delivery, same, ()) for same in job.deliveries]
+    found += [(t.notice_document, {"document_id": one}, ()) for one in job.documents]
+    return [Rows(table, same, (*COLUMNS[table.name], *more), postgresql=postgresql) for table, same, more in found]
 
 
 class Portion:
@@ -88,7 +90,7 @@ class Portion:
             return 0
         ids, *delivery_ids = [self._new_ids(len(some), at) for at in range(1 + len(self._job.deliveries))]
         content_ids = self._new_ids(len(some), 1 + len(delivery_ids)) if self._own else [self._job.content_id or ""] * len(some)
-        sealed, contents = self._seal(some, ids, content_ids, list(zip(*delivery_ids, strict=True)))
+        entries, sealed, contents = self._seal(some, ids, content_ids, list(zip(*delivery_ids, strict=True)))
         subjects, made = [member.subject_id for member in some], range(self._made, self._made + len(some))
         columns: list[tuple[Sequence[Any], ...]] = [
             (ids, subjects, [member.acceptance_id for member in some], sealed, made, *([content_ids] if self._own else [])),
@@ -97,18 +99,19 @@ class Portion:
             *[(ids,) for _ in self._job.documents]]
         for one, mine in zip(self.rows, columns, strict=True):
             one.add(*mine)
+        self._entries += entries
         self._made = made.stop
         return len(some)
 
     def _seal(self, some: Sequence[Member], ids: Sequence[str], content_ids: Sequence[str],
-              delivery_ids: Sequence[Sequence[str]]) -> tuple[list[bytes], list[bytes]]:
-        """Commit to each notice and write its entry; the sealed openings of the notices and of their own contents."""
+              delivery_ids: Sequence[Sequence[str]]) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """Commit to each notice; the entries, and the sealed openings of the notices and of their own contents."""
         unwrap, encode, shared, own, named = self._vault.unwrap, self._writes.encode, self._job.shared, self._own, self._named
         # What is random is drawn for all at once: a system call for each would take as long as what it is for.
         starts, salts, at_ = self._starts, self._random(_SALT * len(self._starts) * len(some)), 0
         nonces, drawn = self._random(NONCE_BYTES * len(some)), 0
         only, begins = openings.only, openings.head(RECIPIENT)
-        sealed, contents = list[bytes](), list[bytes]()
+        entries, sealed, contents = list[bytes](), list[bytes](), list[bytes]()
         for member, notice_id, content_id, mine in zip(some, ids, content_ids, delivery_ids):  # noqa: B905  # all as many
             subject_id = member.subject_id
             place = f"recipient:{subject_id}"
@@ -122,15 +125,15 @@ class Portion:
                 at_ += _SALT
                 commitments.append(sha256(start + salt + value).digest())
                 packed += (head, salt, len(value).to_bytes(4, "big"), value)
-            self._entries.append(encode(member.acceptance_id, notice_id, subject_id, mine, commitments, content_id))
+            entries.append(encode(member.acceptance_id, notice_id, subject_id, mine, commitments, content_id))
             if own:
                 contents.append(key.seal(b"".join(packed[4 * named:]), f"content:{content_id}"))
                 del packed[4 * named:]
             sealed.append(key.seal(b"".join(packed), f"notice:{notice_id}", nonces[drawn:drawn + NONCE_BYTES]))
             drawn += NONCE_BYTES
-        return sealed, contents
+        return entries, sealed, contents
 
     def _new_ids(self, number: int, turn: int) -> list[str]:
-        """Fresh ids of the portion's instant, in order among those of the same turn."""
+        """Fresh ids of the portion's instant."""
         first = turn * len(self._job.members) + self._made + 1
         return uuid7s(self._job.now, self._random(_RANDOM_OF_ID * number), first)

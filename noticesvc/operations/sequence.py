@@ -58,7 +58,7 @@ def take_office(tx: Tx, owner: str) -> int:
 
 def sequence(tx: Tx, signer: Signer, owner: str, epoch: int, last: Checkpoint | None = None,
              size: int = BYTES, retired: Sequence[Verifier] = ()) -> Sequenced:
-    """Sequence up to about `size` bytes of waiting entries and sign the new tree; also signs where this key has not yet.
+    """Sequence up to about `size` packed bytes of waiting entries and sign the new tree; also signs where this key has not yet.
 
     `retired` are the keys that `signer` replaced, whose checkpoints count too; `last` is the checkpoint that the caller saw
     committed last; a database that does not extend it was restored. Raises OfficeLost; LedgerMismatch, and then nothing is

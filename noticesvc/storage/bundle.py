@@ -13,7 +13,7 @@ from noticesvc.ledger.entry import BUNDLE_ENTRIES, MAX_ENTRY_BYTES
 _LARGEST_BUNDLE = BUNDLE_ENTRIES * (MAX_ENTRY_BYTES + 2)
 _DEFLATED = b"\0\0"  # framed entries cannot begin with it, since none is empty
 _SHORT = 2000  # bytes: about what PostgreSQL keeps in the row itself; less is not worth deflating
-_LONG = 1 << 28  # bytes: more is never deflated, so that nothing that says so is ever inflated
+_LONG = 1 << 26  # bytes: more is never deflated, so that nothing that says so is ever inflated
 
 
 def deflate(data: bytes) -> bytes:
@@ -44,7 +44,7 @@ def unpack(stored: bytes) -> bytes:
     if not stored.startswith(_DEFLATED):
         return stored
     size = int.from_bytes(stored[2:6], "big")
-    framed = _inflated(stored[6:], size) if 0 < size <= _LONG else b""
+    framed = _inflated(stored[6:], size + 1) if size <= _LONG else b""
     if not framed or len(framed) != size:
         raise LedgerMismatch("Entries that wait cannot be read: a row was damaged. Run `noticesvc ledger audit`, restore it from a copy.")
     return framed

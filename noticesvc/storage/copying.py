@@ -49,11 +49,12 @@ async def _pieces(encoded: Iterable[bytes]) -> AsyncIterator[bytes]:
     """As much at a time as the driver's buffer should hold, or a little more. Of a file it would read each piece in a thread."""
     some, size = list[bytes](), 0
     for data in encoded:
-        some.append(data)
-        size += len(data)
-        if size >= _PIECE:
-            yield b"".join(some)
-            some, size = [], 0
+        for at in range(0, len(data), _PIECE):
+            some.append(data[at:at + _PIECE])
+            size += len(some[-1])
+            if size >= _PIECE:
+                yield b"".join(some)
+                some, size = [], 0
     yield b"".join(some)
 
 

@@ -73,7 +73,7 @@ def grow_head(tx: Tx, size: int) -> None:
 
 
 def take_pending(tx: Tx, rows: int, size: int) -> list[Pending]:
-    """Remove and return the oldest pending rows in order: at most `rows`, about `size` bytes of entries, one at least."""
+    """Remove and return the oldest pending rows in order: at most `rows`, about `size` bytes as they are packed, one at least."""
     statement = text(_TAKE[tx.postgresql]).columns(*t.ledger_pending.c)
     return sorted(map(_pending, tx.execute(statement, {"rows": rows, "bytes": size})))
 

@@ -200,3 +200,18 @@ async def test_a_lock_that_is_kept_from_columns_is_told_as_such(postgres_url):
                     await here.database.write(kept)
         finally:
             await admin.close()
+
+
+async def test_a_writer_begins_no_parallel_workers(postgres_url):
+    """A process of its own for a statement of some milliseconds costs more than the statement; reports may have theirs."""
+    async with installed(postgres_url) as here:
+        rows = [{"key_id": here.database.sources.new_id(), "key_hash": i.to_bytes(16, "big"), "body_hash": b"", "notice_id":
+                 here.database.sources.new_id(), "warnings": None, "created_at": START} for i in range(3000)]
+        await here.database.write(lambda tx: tx.insert(t.idempotency, rows))
+
+        def plan(tx):
+            for name in ("parallel_setup_cost", "parallel_tuple_cost", "min_parallel_table_scan_size", "min_parallel_index_scan_size"):
+                tx.conn.exec_driver_sql(f"set local {name} = 0")
+            return "\n".join(record[0] for record in arrays.fetch(tx.conn, "explain select sum(created_at) from idempotency", ()))
+        assert "Gather" in await here.database.read(plan)
+        assert "Gather" not in await here.database.write(plan)

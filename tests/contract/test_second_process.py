@@ -7,30 +7,288 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import msgspec
 import pytest
+import sqlalchemy as sa
+import uvloop
 
 from noticesvc import vault
 from noticesvc.dispatch import second_process
+from noticesvc.dispatch.broadcasts import Broadcasts
 from noticesvc.dispatch.second_process import SecondProcess
+from noticesvc.ledger import entry as ledger_entry
+from noticesvc.ledger.entry import value_bytes
 from noticesvc.operations import broadcast_expansion, broadcast_making
-from noticesvc.operations.broadcast_portion import Job
-from noticesvc.operations.broadcast_process import Keys
+from noticesvc.operations.broadcast_portion import Job, Member
+from noticesvc.operations.broadcast_process import PROGRAM, Keys, Made
+from noticesvc.proof import openings
 from noticesvc.storage import tables as t
+from noticesvc.storage.bundle import split, unpack
 from tests.support import proofs
-from tests.support.broadcasts import running
+from tests.support.broadcasts import expanded, running
 
 NAMES = ("u-1001", "u-1002", "u-1003")
-pytestmark = pytest.mark.postgres
+SILENT = "import sys; sys.stdin.read()"
 PARENT = """
-import os, subprocess, sys
-from noticesvc.operations.broadcast_process import PROGRAM
-child = subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE)
+import sys, subprocess, os
+from noticesvc.operations.broadcast_process import FORM, PROGRAM
+child = subprocess.Popen([sys.executable, "-c", PROGRAM, FORM], stdin=subprocess.PIPE)
 print(child.pid, flush=True)
 sys.stdin.read()
 os._exit(0)
 """
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request):
+    """Runs a coroutine in an event loop of each kind; the service has the second."""
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield runner.run
+
+
+@asynccontextmanager
+async def process(keys=None):
+    """A second process, stopped at the end, and gone then."""
+    made = SecondProcess(keys or VAULT)
+    try:
+        yield made
+    finally:
+        pid = pid_of(made)
+        await made.stop()
+        assert pid is None or not Path(f"/proc/{pid}").exists()
+
+
+VAULT = vault.Vault({1: bytes(range(32))}, bytes(32), os.urandom)
+
+
+def pid_of(second):
+    return second._life._process.pid if second._life is not None and second._life._process is not None else None
+
+
+def job(names=NAMES, keys=VAULT, batch="01a0c450-6c00-7000-8001-288070468b10"):
+    """A portion of these recipients, whose keys are wrapped by this vault."""
+    members = []
+    for at, name in enumerate(names):
+        subject_id = f"01a0c450-6c00-7000-8002-{at:012d}"
+        key, wrapped = keys.new_key(f"recipient:{subject_id}")
+        opening = openings.pack({"recipient_id": openings.Opening(bytes(32), value_bytes(name))})
+        members.append(Member(subject_id, wrapped, key.seal(opening, f"recipient:{subject_id}"), None))
+    return Job(1_790_000_000_000_000, batch, batch, ["reference"], [value_bytes("更新-7")],
+               {"v": 1, "type": "notice.accepted", "at": "2026-09-21T14:13:20.000000Z", "content_id": batch},
+               [{"channel": "in_site", "carries": "full"}],
+               {"category": "agreement", "state": "queued", "seq": 1, "entry_batch": batch, "content_id": batch},
+               [{"channel": "in_site", "position": 0, "priority": 1, "carries": "full", "state": "pending"}], [batch], members)
+
+
+def entries(made):
+    return [ledger_entry.decode(one) for one in split(unpack(made.packed))]
+
+
+def test_it_makes_an_entry_for_each_recipient_in_their_order(run):
+    """Of the job that was given, with commitments that nobody else has, and rows for three tables."""
+    async def body():
+        async with process() as second:
+            first = await second.make(job())
+            again = await second.make(job())
+            told = entries(first)
+            assert [one["subject_id"] for one in told] == [member.subject_id for member in job().members]
+            assert len({one[name] for made in (first, again) for one in entries(made)
+                        for name in ("recipient_id_commit", "reference_commit", "notice_id")}) == 18
+            assert len(first.rows) == 3
+            assert all(first.rows)
+    run(body())
+
+
+def test_answers_go_to_their_jobs_also_after_one_that_nobody_waits_for(run):
+    """Somebody who gave up waiting is not in the way of the next."""
+    async def body():
+        async with process() as second:
+            given_up = asyncio.create_task(second.make(job(NAMES * 400)))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await given_up
+            one, three = await asyncio.gather(second.make(job(NAMES[:1])), second.make(job()))
+            assert [len(entries(made)) for made in (one, three)] == [1, 3]
+    run(body())
+
+
+@pytest.mark.parametrize("when", ["idle", "at work", "before it answers two"])
+def test_a_process_that_is_killed_answers_with_null(run, when):
+    """Whoever gave the jobs does them; another is not begun at once, but after a while it is."""
+    async def body():
+        async with process() as second:
+            assert await second.make(job()) is not None
+            killed = second._life._process
+            if when == "idle":
+                killed.kill()
+                await killed.wait()
+                answers = [await second.make(job())]
+            else:
+                killed.send_signal(signal.SIGSTOP)
+                waiting = [asyncio.create_task(second.make(job())) for _ in range(2 if "two" in when else 1)]
+                await asyncio.sleep(0)
+                killed.kill()
+                answers = await asyncio.gather(*waiting)
+            assert not any(answers)
+            assert await second.make(job()) is None
+            second._not_before = 0.0
+            assert await second.make(job()) is not None
+    run(body())
+
+
+@pytest.mark.parametrize("program", [
+    "import sys; sys.stdout.write('nonsense, and more of it than eight bytes')",
+    "import sys; sys.stdout.buffer.write(b'\\0\\0\\0\\x04abcd'); sys.stdout.flush(); sys.stdin.read()",
+    "import sys; sys.stdout.buffer.write(b'\\0\\0\\0\\x04\\x93\\xa1x\\xc0'); sys.stdout.flush(); sys.stdin.read()",
+    "raise SystemExit(1)",
+], ids=["nonsense", "no message", "cut short", "ends"])
+def test_a_process_that_answers_with_anything_else_is_done_without(run, monkeypatch, program):
+    """Whatever it says."""
+    monkeypatch.setattr(second_process, "PROGRAM", program)
+
+    async def body():
+        async with process() as second:
+            assert await second.make(job()) is None
+            assert pid_of(second) is None
+    run(body())
+
+
+def test_an_answer_to_another_job_is_not_taken(run, monkeypatch):
+    """However well it is made."""
+    other = msgspec.msgpack.encode(Made("01a0c450-6c00-7000-8001-000000000000", b"packed", [b"", b"", b""]))
+    monkeypatch.setattr(second_process, "PROGRAM", f"import sys; sys.stdout.buffer.write({len(other).to_bytes(4, 'big') + other!r}); "
+                                                   "sys.stdout.flush(); sys.stdin.read()")
+
+    async def body():
+        async with process() as second:
+            assert await second.make(job()) is None
+    run(body())
+
+
+def test_a_process_of_another_version_is_not_talked_to(run, monkeypatch):
+    """The package was replaced on the disk since this process began: the program that begins now is another."""
+    monkeypatch.setattr(second_process, "FORM", "of yesterday")
+
+    async def body():
+        async with process() as second:
+            assert await second.make(job()) is None
+    run(body())
+
+
+def test_one_that_never_answers_is_ended_with_all_who_wait(run, monkeypatch):
+    """After a while, which is a minute elsewhere; nobody reads what the other one left."""
+    monkeypatch.setattr(second_process, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(second_process, "PROGRAM", SILENT)
+
+    async def body():
+        async with process() as second:
+            assert await asyncio.gather(second.make(job()), second.make(job())) == [None, None]
+            assert pid_of(second) is None
+    run(body())
+
+
+def test_a_master_key_of_today_is_given_to_the_next_one(run):
+    """A process that does not know the key of a row is replaced by one that does, at once; jobs that wait behind are done here."""
+    async def body():
+        old = vault.Vault({1: bytes(range(32))}, bytes(32), os.urandom)
+        new = vault.Vault({1: bytes(range(32)), 2: bytes(range(1, 33))}, bytes(32), os.urandom)
+        async with process(old) as second:
+            assert await second.make(job(keys=old)) is not None
+            answers = await asyncio.gather(second.make(job(keys=new)), second.make(job(keys=new)))
+            assert not any(answers)
+            second._vault = new
+            assert await second.make(job(keys=new)) is not None
+    run(body())
+
+
+@pytest.mark.parametrize("waits", [0, 1, 3])
+def test_nothing_is_left_of_it_when_it_is_stopped(run, waits):
+    """Whether it is about to begin, at work, or has jobs before it: stopped is gone, and nothing begins another."""
+    async def body():
+        second = SecondProcess(VAULT)
+        if waits:
+            assert await second.make(job()) is not None
+        before = set(children())
+        waiting = [asyncio.create_task(second.make(job(NAMES * 400))) for _ in range(max(1, waits))]
+        await asyncio.sleep(0)
+        await second.stop()
+        assert await asyncio.gather(*waiting) == [None] * len(waiting)
+        assert await second.make(job()) is None
+        assert not set(children()) - before
+        assert pid_of(second) is None
+    run(body())
+
+
+def children():
+    """The programs of the second process that live."""
+    for one in Path("/proc").iterdir():
+        if one.name.isdigit():
+            with suppress(OSError):
+                if f"\0{second_process.PROGRAM}\0".encode() in (one / "cmdline").read_bytes() and f"PPid:\t{os.getpid()}\n" in (
+                        one / "status").read_text():
+                    yield one.name
+
+
+def test_it_rests_when_nothing_was_to_do(run, monkeypatch):
+    """And begins again with the next job."""
+    async def body():
+        async with process() as second:
+            assert await second.make(job()) is not None
+            await second.rest()
+            assert pid_of(second) is not None
+            monkeypatch.setattr(second_process, "_IDLE_S", -1.0)
+            await second.rest()
+            assert pid_of(second) is None
+            assert await second.make(job()) is not None
+    run(body())
+
+
+def test_it_does_not_outlive_whoever_began_it():
+    """kill -9 of the first process ends the second, whose input is over then."""
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    watched = os.pidfd_open(int(parent.stdout.readline()))
+    try:
+        parent.kill()
+        parent.wait()
+        assert select.select([watched], [], [], 20)[0], "the second process lives on"
+    finally:
+        os.close(watched)
+        parent.stdin.close()
+        parent.stdout.close()
+
+
+def test_a_signal_to_all_is_left_to_the_first(run):
+    """Ctrl-C in a terminal reaches both: what is being made is made."""
+    async def body():
+        async with process() as second:
+            assert await second.make(job()) is not None
+            for number in (signal.SIGINT, signal.SIGTERM):
+                os.kill(pid_of(second), number)
+            assert await second.make(job()) is not None
+    run(body())
+
+
+def test_it_is_told_no_setting_and_no_secret_but_the_keys(run, monkeypatch, tmp_path):
+    """Its environment has nothing of ours, its command line says nothing, and it runs nothing from where the service was started."""
+    monkeypatch.setenv("NOTICESVC_PROVIDERS__SMS__SECRET", "hush")
+    (tmp_path / "msgspec.py").write_text("raise SystemExit('somebody else’s program')\n")
+    monkeypatch.chdir(tmp_path)
+
+    async def body():
+        async with process() as second:
+            assert await second.make(job()) is not None
+            about = Path(f"/proc/{pid_of(second)}")
+            assert b"hush" not in (about / "environ").read_bytes()
+            assert bytes(range(32)) not in (about / "cmdline").read_bytes()
+    run(body())
+    assert repr(Keys({1: bytes(32)})) == "Keys()"
+
+
+# --- stored --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -42,140 +300,93 @@ async def desk(postgres_url, monkeypatch):
         yield made
 
 
-@pytest.fixture
-async def second(desk):
-    process = SecondProcess(desk.house.world.vault)
-    yield process
-    await process.end()
-
-
 async def taken(desk, **notice):
     """The recipients of a broadcast that runs, nothing made yet."""
     await running(desk.house.database, desk.house.world, desk.access, [(name, {}) for name in NAMES], **notice)
     return await desk.house.database.write(broadcast_expansion.take, desk.house.world)
 
 
-async def keep(desk, making):
-    assert await desk.house.database.write(broadcast_expansion.keep, making) == "kept"
-    found = await desk.house.database.read(lambda tx: tx.rows(t.notice, "broadcast_id", [making.broadcast_id]))
+async def notices(desk):
+    """The notices; each recipient has one."""
+    found = await desk.house.database.read(lambda tx: tx.execute(sa.select(t.notice.c.id, t.notice.c.subject_id)).all())
     assert sorted(Counter(row.subject_id for row in found).values()) == [1, 1, 1]
     return [row.id for row in found]
 
 
-async def test_what_it_makes_is_proved_and_audited(desk, second):
+@pytest.mark.postgres
+async def test_what_it_makes_is_proved_and_audited(desk):
     """Over two channels, with a reference and a case: stored as it came, sent, proved, and nothing found by the audit."""
-    making = await taken(desk, channels=("in_site", "email"), reference="更新-7", metadata={"版本": "3"})
+    making = await taken(desk, channels=("in_site", "email"), category="judicial", reference="更新-7", metadata={"版本": "3"},
+                         case={"case_number": "（2026）京01民初1号", "court": "北京"})
     assert making.elsewhere
-    made = await second.make(making.job)
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(making.job), type=Job) == making.job
+    async with process(desk.house.world.vault) as second:
+        made = await second.make(making.job)
+    assert made is not None
     making.take(made)
-    notices = await keep(desk, making)
+    assert await desk.house.database.write(broadcast_expansion.keep, making) == "kept"
     await desk.deliver_in_site()
     await desk.dispatch()
-    for notice_id in notices:
+    for notice_id in await notices(desk):
         await desk.answer(notice_id, "email", "arrived")
         assert "broadcast.approved" in proofs.types(await proofs.holds(desk, notice_id))
     await proofs.sound(desk)
 
 
-async def test_answers_come_in_the_order_of_the_jobs_also_after_one_that_nobody_waits_for(desk, second):
-    """Somebody who gave up waiting does not get the next one's answer in the way."""
-    making = await taken(desk)
-    first, third = making.job, msgspec.structs.replace(making.job, members=making.job.members[:1])
-    given_up = asyncio.create_task(second.make(first))
-    await asyncio.sleep(0)
-    given_up.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await given_up
-    one, all_ = await asyncio.gather(second.make(third), second.make(first))
-    assert len(one.rows[0]) < len(all_.rows[0])
-    making.take(all_)
-    await keep(desk, making)
+@pytest.fixture
+async def worker(desk):
+    made = Broadcasts(desk.house.database, desk.house.world)
+    made._second = SecondProcess(desk.house.world.vault)  # also where there is one core
+    yield made
+    await made.stop(1.0)
 
 
-@pytest.mark.parametrize("when", ["before", "while"])
-async def test_the_work_is_done_here_when_it_is_killed(desk, second, when):
-    """The job is answered with null, whoever gave it makes the notices, and another process is not begun at once."""
-    making = await taken(desk)
-    assert await second.make(making.job) is not None
-    process = second._process
-    process.send_signal(signal.SIGSTOP if when == "while" else signal.SIGKILL)
-    if when == "before":
-        await process.wait()
-        assert await second.make(making.job) is None
-    else:
-        waiting = asyncio.create_task(second.make(making.job))
-        await asyncio.sleep(0)
-        process.kill()
-        assert await waiting is None
-    assert await second.make(making.job) is None
-    assert second._process is None
-    while making.make(1):
-        pass
-    await keep(desk, making)
+async def made_all(desk):
+    """Watch until everything is made."""
+    committed = asyncio.Event()
+    desk.house.database.on_commit("dispatch", committed.set)
+    async with asyncio.timeout(30):
+        while len(await desk.house.database.read(lambda tx: tx.execute(sa.select(t.notice.c.id)).all())) < len(NAMES):
+            await committed.wait()
+            committed.clear()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("program", [PROGRAM, "raise SystemExit(1)"], ids=["answers", "ends"])
+async def test_a_worker_makes_every_notice_with_it_and_without(desk, worker, monkeypatch, program):
+    """The loops of a worker: everybody has one notice."""
+    monkeypatch.setattr(second_process, "PROGRAM", program)
+    answers = []
+    make = worker._second.make
+
+    async def watched(job):
+        answers.append(await make(job))
+        return answers[-1]
+    worker._second.make = watched
+    await worker.start()
+    await running(desk.house.database, desk.house.world, desk.access, [(name, {}) for name in NAMES])
+    await made_all(desk)
+    await notices(desk)
+    assert [made is not None for made in answers] == [program == PROGRAM]
     await proofs.sound(desk)
 
 
-@pytest.mark.parametrize("program", [
-    "import sys; sys.stdout.write('nonsense, and more of it than eight bytes')",
-    "import sys; sys.stdout.buffer.write(b'\\0\\0\\0\\x04abcd'); sys.stdout.flush(); sys.stdin.read()",
-    "raise SystemExit(1)",
-], ids=["nonsense", "no answer of ours", "ends"])
-async def test_a_process_that_answers_with_anything_else_is_done_without(desk, second, monkeypatch, program):
-    """Whatever it says."""
-    monkeypatch.setattr(second_process, "PROGRAM", program)
-    making = await taken(desk)
-    assert await second.make(making.job) is None
-    while making.make(2):
-        pass
-    await keep(desk, making)
+@pytest.mark.postgres
+async def test_a_worker_that_is_stopped_while_it_waits_has_made_nothing(desk, worker, monkeypatch):
+    """Whoever starts next makes all."""
+    monkeypatch.setattr(second_process, "PROGRAM", SILENT)
+    asked = asyncio.Event()
+    make = worker._second.make
 
-
-async def test_one_that_never_answers_is_ended(desk, second, monkeypatch):
-    """After a while, which is a minute elsewhere."""
-    monkeypatch.setattr(second_process, "_PATIENCE_S", 0.2)
-    monkeypatch.setattr(second_process, "PROGRAM", "import sys; sys.stdin.read()")
-    assert await second.make((await taken(desk)).job) is None
-    assert second._process is None
-
-
-async def test_a_master_key_of_today_is_given_to_the_next_one(desk, second):
-    """A process that does not know the key of a row answers nothing and is replaced by one that does."""
-    making = await taken(desk)
-    known = second._vault
-    second._vault = vault.Vault({9: bytes(32)}, bytes(32), os.urandom)
-    assert await second.make(making.job) is None
-    second._vault = known
-    assert (await second.make(making.job)).packed
-
-
-def test_it_does_not_outlive_whoever_began_it():
-    """kill -9 of the first process ends the second, whose input is over then; a signal to both leaves the end to the first."""
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    pid = int(parent.stdout.readline())
-    watched = os.pidfd_open(pid)
-    try:
-        parent.kill()
-        parent.wait()
-        assert select.select([watched], [], [], 20)[0], "the second process lives on"
-    finally:
-        os.close(watched)
-        parent.stdin.close()
-        parent.stdout.close()
-
-
-async def test_it_is_told_no_setting_and_no_secret_but_the_keys(desk, second, monkeypatch):
-    """Its environment has nothing of ours, and its command line says nothing."""
-    monkeypatch.setenv("NOTICESVC_PROVIDERS__SMS__SECRET", "hush")
-    assert await second.make((await taken(desk)).job) is not None
-    pid = second._process.pid
-    with open(f"/proc/{pid}/environ", "rb") as environ, open(f"/proc/{pid}/cmdline", "rb") as line:
-        assert b"hush" not in environ.read()
-        assert line.read().count(b"\0") == 3
-
-
-async def test_a_job_is_read_as_it_was_written(desk):
-    """Every value of it, through the pipe's encoding."""
-    job = (await taken(desk, category="judicial", case={"case_number": "（2026）京01民初1号", "court": "北京"})).job
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(job), type=Job) == job
-    keys = Keys({1: bytes(32), 2: bytes(range(32))})
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(keys), type=Keys) == keys
+    async def watched(job):
+        asked.set()
+        return await make(job)
+    worker._second.make = watched
+    await running(desk.house.database, desk.house.world, desk.access, [(name, {}) for name in NAMES])
+    await worker.start()
+    await asked.wait()
+    await worker.stop(1.0)
+    assert not await desk.house.database.read(lambda tx: tx.execute(sa.select(t.notice.c.id)).all())
+    await expanded(desk.house.database, desk.house.world)
+    await notices(desk)
+    await proofs.sound(desk)
