@@ -17,6 +17,8 @@ from noticesvc.domain import broadcast
 from noticesvc.ledger.entry import BUNDLE_ENTRIES
 from noticesvc.operations import broadcast_request
 from noticesvc.operations.broadcast_making import Making, Member
+from noticesvc.operations.broadcast_request import Asked
+from noticesvc.operations.contents import LONGEST_BODY
 from noticesvc.operations.world import World
 from noticesvc.storage import tables as t
 from noticesvc.storage.transaction import Tx
@@ -24,7 +26,8 @@ from noticesvc.storage.transaction import Tx
 Kept = Literal["kept", "overtaken", "changed"]
 TOGETHER = 16 * BUNDLE_ENTRIES
 """Recipients in one transaction: their entries fill whole bundles."""
-_WITH_CONTENT = 4 * BUNDLE_ENTRIES  # where each recipient has a content of their own, which may be long
+_WITH_CONTENT = 4 * BUNDLE_ENTRIES  # where each recipient has a content of their own,
+_CONTENT_BYTES = 16 << 20  # and of these no more at once than hold in so many bytes, each being held several times
 
 
 def expand(tx: Tx, world: World, limit: int = TOGETHER) -> int:
@@ -79,7 +82,21 @@ def _making(tx: Tx, world: World, row: Any, limit: int, former: Making | None = 
     after = row.expanded_to if former is None else former.last
     number = limit if row.content_id is not None else min(limit, _WITH_CONTENT)
     asked, members = broadcast_request.load(tx, world, row), _next(tx, row, after, number)
+    if row.content_id is None:
+        members = _fitting(asked, members)
     return Making(world, tx.sources, tx.now, row, asked, after, members, postgresql=tx.postgresql)
+
+
+def _fitting(asked: Asked, members: Sequence[Member]) -> Sequence[Member]:
+    """The first of these recipients whose contents are not too much for one portion; one at least."""
+    texts = [text for text in asked.template.texts.values() if text is not None] if asked.template is not None else []
+    length, places = sum(len(text.encode()) for text in texts), sum(text.count("{{") for text in texts)
+    total = 0
+    for number, member in enumerate(members):
+        total += min(LONGEST_BODY, length + places * len(member.params or b""))
+        if number and total > _CONTENT_BYTES:
+            return members[:number]
+    return members
 
 
 def _next(tx: Tx, row: Any, after: str | None, limit: int) -> Sequence[Member]:

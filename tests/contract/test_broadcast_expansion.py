@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import delete
 
-from noticesvc.operations import broadcast_expansion, keys
+from noticesvc.operations import broadcast_expansion, contents, keys
 from noticesvc.storage import tables as t
 from tests.support.broadcasts import approved, expanded
 from tests.support.installation import installed
@@ -100,3 +100,19 @@ async def test_an_audience_that_is_gone_ends_its_broadcast(here, broadcast):
     counts = (await here.http.get(broadcast)).json()["counts"]
     assert (counts["total"], counts["expanded"], counts["cancelled"]) == (4, 0, 4)
     assert await made(here) is None
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(1 << 20, [4]), (200_000, [2, 2]), (1, [1, 1, 1, 1])])  # each has 90,000 bytes
+async def test_a_portion_takes_fewer_recipients_where_each_has_a_long_content(here, monkeypatch, most, sizes):
+    """Their texts are held all at once, so that it is their bytes that count; everybody gets one all the same."""
+    secret = await here.database.write(keys.create, "second", ("broadcasts:approve",))
+    await here.database.write(contents.put_template, here.world, "long", "更新", "{{ name }}" + "长" * 30_000, None, None)
+    await approved(here, {"Authorization": f"Bearer {secret}"}, *NAMES, params={name: {"name": name} for name in NAMES},
+                   notice={"content": None, "template": {"name": "long"}, "channels": ["in_site"]})
+    monkeypatch.setattr(broadcast_expansion, "_CONTENT_BYTES", most)
+    portions = [await made(here, limit=4)]
+    while (following := await made(here, portions[-1], 4)) is not None:
+        portions.append(following)
+    assert [len(one.subject_ids) for one in portions] == sizes
+    assert [await keep(here, one) for one in portions] == ["kept"] * len(sizes)
+    assert await counted(here) == ([1, 1, 1, 1], 4)
