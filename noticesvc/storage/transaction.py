@@ -90,11 +90,6 @@ class Tx:
             self._ready = self._made(_AT_ONCE if self._ids else 1)[::-1]
         return self._ready.pop()
 
-    def new_ids(self, number: int) -> list[str]:
-        """So many fresh UUIDv7 of this transaction's time, in order."""
-        self._ready = []  # those would not come after these
-        return self._made(number)
-
     def _made(self, number: int) -> list[str]:
         first, self._ids = self._ids + 1, self._ids + number
         return uuid7s(self.now, self.sources.random(6 * number), first)
