@@ -8,7 +8,8 @@ notices at a time between the database's answers.
 import asyncio
 import os
 from collections import deque
-from typing import NamedTuple
+from collections.abc import Coroutine
+from typing import Any, NamedTuple
 
 from noticesvc.dispatch.loop import Loop, Loops
 from noticesvc.dispatch.second_process import SecondProcess
@@ -29,17 +30,21 @@ class Broadcasts(Loops):
     def __init__(self, database: Database, world: World) -> None:
         self._database, self._world = database, world
         self._ahead: deque[_Portion] = deque()
+        self._begun = set[asyncio.Task[Making | None]]()  # whatever is on its way
         self._second = SecondProcess(world.vault) if _cores() > 1 else None
         self._loops = [Loop("broadcast-expansion", self._expand, _POLL_S), Loop("broadcast-upkeep", self._look, _POLL_S)]
         for loop in self._loops:
             database.on_commit("broadcasts", loop.woken.set)
 
     async def stop(self, grace_s: float) -> None:
-        """End, and the second process with it."""
-        await super().stop(grace_s)
-        self._forget()
-        if self._second is not None:
-            await self._second.stop()
+        """End, and the second process with it, however long the loops take."""
+        try:
+            await super().stop(grace_s)
+        finally:
+            self._forget()
+            if self._second is not None:
+                await self._second.stop()
+            await asyncio.gather(*self._begun, return_exceptions=True)
 
     async def _expand(self) -> bool:
         try:
@@ -56,8 +61,8 @@ class Broadcasts(Loops):
             kept = await self._database.write(broadcast_expansion.keep, made)
         except BaseException as error:
             self._forget()
-            if self._second is not None and not isinstance(error, UnavailableError):
-                self._second.distrust()
+            if self._second is not None and isinstance(error, Exception) and not isinstance(error, UnavailableError):
+                self._second.distrust()  # perhaps the database did not take what it made
             raise
         if kept == "kept":
             return True
@@ -67,8 +72,19 @@ class Broadcasts(Loops):
 
     def _begin(self, former: "_Portion | None") -> "_Portion":
         """Begin with the portion after the former one, or with the first of what is left."""
-        taken = asyncio.create_task(self._take(former))
-        return _Portion(taken, asyncio.create_task(self._make(former, taken)))
+        taken = self._on_its_way(self._take(former))
+        return _Portion(taken, self._on_its_way(self._make(former, taken)))
+
+    def _on_its_way(self, work: Coroutine[Any, Any, Making | None]) -> asyncio.Task[Making | None]:
+        task = asyncio.create_task(work)
+        self._begun.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Making | None]) -> None:
+        self._begun.discard(task)
+        if not task.cancelled():
+            task.exception()  # of one that was dropped it matters to nobody any more
 
     async def _take(self, former: "_Portion | None") -> Making | None:
         behind = await former.taken if former is not None else None
@@ -92,10 +108,9 @@ class Broadcasts(Loops):
 
     def _forget(self) -> None:
         """Drop what was made ahead: it follows on something that did not come to be."""
-        while self._ahead:
-            for task in self._ahead.pop():
-                task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # it matters to nobody any more
-                task.cancel()
+        self._ahead.clear()
+        for task in self._begun:
+            task.cancel()
 
     async def _look(self) -> bool:
         return await self._database.write(broadcast_upkeep.look, self._world)

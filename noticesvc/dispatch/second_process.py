@@ -74,6 +74,9 @@ class SecondProcess:
                 self.distrust()
             await self._end(life)
             return None
+        except BaseException:
+            life.kill()  # half an answer is left in it
+            raise
         finally:
             self._used_at = asyncio.get_running_loop().time()
         if not made.packed:
@@ -100,9 +103,7 @@ class _Life:
         async with self._writing:
             self._must_go_on()
             if self._process is None:
-                self._process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-P", "-c", PROGRAM, FORM, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=_LIMIT,
-                    env=pipes.environment())
+                self._process = await _begun()
                 self._must_go_on()
                 await _send(self._process, Keys(vault.masters))
             await _send(self._process, job)
@@ -116,20 +117,29 @@ class _Life:
         return made
 
     async def end(self) -> None:
-        """End it now, also where it is only about to begin."""
+        """End it now, also where it is only about to begin; returns when it is gone."""
+        self.kill()
+        if self._process is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_END_S):
+                    await self._process.wait()
+
+    def kill(self) -> None:
+        """The same without waiting."""
         self.over = True
-        if self._process is None:
-            return
-        with suppress(ProcessLookupError):
-            self._process.kill()
-        cast("asyncio.StreamWriter", self._process.stdin).close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_END_S):
-                await self._process.wait()
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            cast("asyncio.StreamWriter", self._process.stdin).close()
 
     def _must_go_on(self) -> None:
         if self.over or (self._process is not None and self._process.returncode is not None):
             raise BrokenPipeError
+
+
+async def _begun() -> Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-c", PROGRAM, FORM, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=_LIMIT, env=pipes.environment())
 
 
 async def _send(process: Process, message: Job | Keys) -> None:

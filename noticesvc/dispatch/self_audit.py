@@ -19,7 +19,7 @@ from noticesvc.operations.self_audits import Result
 from noticesvc.storage.database import Database
 
 log = structlog.get_logger()
-COMMAND = (sys.executable, "-c", "from noticesvc.cli.main import main; main()", "ledger", "audit", "--open", "--config")
+COMMAND = (sys.executable, "-P", "-c", "from noticesvc.cli.main import main; main()", "ledger", "audit", "--open", "--config")
 _POLL_S = 30.0
 _NICE = 10
 

@@ -91,9 +91,10 @@ def _fitting(asked: Asked, members: Sequence[Member]) -> Sequence[Member]:
     """The first of these recipients whose contents are not too much for one portion; one at least."""
     texts = [text for text in asked.template.texts.values() if text is not None] if asked.template is not None else []
     length, places = sum(len(text.encode()) for text in texts), sum(text.count("{{") for text in texts)
+    common = sum(len(str(value).encode()) for value in asked.notice.params.values())
     total = 0
-    for number, member in enumerate(members):
-        total += min(LONGEST_BODY, length + places * len(member.params or b""))
+    for number, member in enumerate(members):  # at most: each parameter in each place, every character escaped
+        total += min(LONGEST_BODY, length + 2 * places * (common + len(member.params or b"")))
         if number and total > _CONTENT_BYTES:
             return members[:number]
     return members

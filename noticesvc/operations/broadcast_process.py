@@ -10,14 +10,20 @@ import signal
 import sys
 from contextlib import suppress
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from noticesvc import vault
+from noticesvc.domain import identity
 from noticesvc.errors import VaultError
-from noticesvc.operations import pipes
-from noticesvc.operations.broadcast_portion import COLUMNS, Job, Member, Portion
+from noticesvc.ledger import entry
+from noticesvc.operations import broadcast_portion, pipes
+from noticesvc.operations.broadcast_portion import Job, Portion
+from noticesvc.proof import accepted_entries, openings
+from noticesvc.storage import bulk, bundle, copying
+from noticesvc.storage.tables import base, notices
 from noticesvc.vault import Vault
 
 PROGRAM: Final = "from noticesvc.operations.broadcast_process import main; main()"
@@ -44,21 +50,20 @@ class Made(msgspec.Struct, array_like=True, frozen=True):
     rows: list[bytes] = []
 
 
+_DECIDES = (identity, entry, openings, accepted_entries, vault, bundle, copying, bulk, base, notices, pipes, broadcast_portion)
+
+
 def _form() -> str:
-    try:
-        ours = version("noticesvc")
-    except PackageNotFoundError:  # run from a checkout that was never installed
-        ours = ""
-    said = [ours, COLUMNS, *[(one.__name__, one.__struct_fields__) for one in (Job, Member, Keys, Made)]]
-    return sha256(repr(said).encode()).hexdigest()
+    files = [Path(str(module.__file__)) for module in _DECIDES]
+    return sha256(b"".join([file.read_bytes() for file in (*files, Path(__file__))])).hexdigest()
 
 
 FORM: Final = _form()
-"""Version and form of what is said: a package that was replaced since the first process began is not talked to."""
+"""Hash of the programs that decide what is made and said: a package that was replaced since the first process began is of no use to it."""
 
 
 def main() -> None:
-    """The second process. It ends at once if the first one is of another version."""
+    """The second process. It ends at once if the first one is made of other programs."""
     for number in (signal.SIGINT, signal.SIGTERM):  # for the first process to act on
         signal.signal(number, signal.SIG_IGN)
     if sys.argv[1:] != [FORM]:
@@ -66,19 +71,19 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(_GARBAGE, 20, 50)
     given, said = sys.stdin.buffer, sys.stdout.buffer
-    vault: Vault | None = None
+    keys: Vault | None = None
     decode = msgspec.msgpack.Decoder(Job).decode
     with suppress(BrokenPipeError):
         while (data := pipes.read(given)) is not None:
-            if vault is None:
-                vault = Vault(msgspec.msgpack.decode(data, type=Keys).masters, b"", os.urandom)
+            if keys is None:
+                keys = Vault(msgspec.msgpack.decode(data, type=Keys).masters, b"", os.urandom)
             else:
-                pipes.write(said, msgspec.msgpack.encode(made(decode(data), vault)))
+                pipes.write(said, msgspec.msgpack.encode(made(decode(data), keys)))
 
 
-def made(job: Job, vault: Vault) -> Made:
+def made(job: Job, keys: Vault) -> Made:
     """All notices of a job."""
-    portion = Portion(job, vault, os.urandom, postgresql=True)
+    portion = Portion(job, keys, os.urandom, postgresql=True)
     try:
         while portion.make(len(job.members)):
             pass

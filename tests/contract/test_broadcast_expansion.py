@@ -102,13 +102,15 @@ async def test_an_audience_that_is_gone_ends_its_broadcast(here, broadcast):
     assert await made(here) is None
 
 
-@pytest.mark.parametrize(("most", "sizes"), [(1 << 20, [4]), (200_000, [2, 2]), (1, [1, 1, 1, 1])])  # each has 90,000 bytes
-async def test_a_portion_takes_fewer_recipients_where_each_has_a_long_content(here, monkeypatch, most, sizes):
+@pytest.mark.parametrize(("most", "sizes"), [(1 << 20, [4]), (200_000, [2, 2]), (1, [1, 1, 1, 1])])  # each has some 90,000 bytes
+@pytest.mark.parametrize(("body", "shared"), [("{{ name }}" + "长" * 30_000, {}), ("{{ name }}" + 7 * "{{ more }}", {"more": "。" * 2000})],
+                         ids=["long template", "long parameter"])
+async def test_a_portion_takes_fewer_recipients_where_each_has_a_long_content(here, monkeypatch, most, sizes, body, shared):
     """Their texts are held all at once, so that it is their bytes that count; everybody gets one all the same."""
     secret = await here.database.write(keys.create, "second", ("broadcasts:approve",))
-    await here.database.write(contents.put_template, here.world, "long", "更新", "{{ name }}" + "长" * 30_000, None, None)
+    await here.database.write(contents.put_template, here.world, "long", "更新", body, None, None)
     await approved(here, {"Authorization": f"Bearer {secret}"}, *NAMES, params={name: {"name": name} for name in NAMES},
-                   notice={"content": None, "template": {"name": "long"}, "channels": ["in_site"]})
+                   notice={"content": None, "template": {"name": "long", "params": shared}, "channels": ["in_site"]})
     monkeypatch.setattr(broadcast_expansion, "_CONTENT_BYTES", most)
     portions = [await made(here, limit=4)]
     while (following := await made(here, portions[-1], 4)) is not None:

@@ -33,10 +33,13 @@ from tests.support.broadcasts import expanded, running
 NAMES = ("u-1001", "u-1002", "u-1003")
 SILENT = "import sys; sys.stdin.read()"
 PARENT = """
-import sys, subprocess, os
-from noticesvc.operations.broadcast_process import FORM, PROGRAM
-child = subprocess.Popen([sys.executable, "-c", PROGRAM, FORM], stdin=subprocess.PIPE)
-print(child.pid, flush=True)
+import sys, subprocess, os, msgspec
+from noticesvc.operations import pipes
+from noticesvc.operations.broadcast_process import FORM, PROGRAM, Keys
+child = subprocess.Popen([sys.executable, "-c", PROGRAM, FORM], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+pipes.write(child.stdin, msgspec.msgpack.encode(Keys({1: bytes(32)})))
+pipes.write(child.stdin, bytes.fromhex(sys.argv[1]))
+print(child.pid, len(pipes.read(child.stdout)), flush=True)
 sys.stdin.read()
 os._exit(0)
 """
@@ -102,26 +105,43 @@ def test_it_makes_an_entry_for_each_recipient_in_their_order(run):
     run(body())
 
 
-def test_answers_go_to_their_jobs_also_after_one_that_nobody_waits_for(run):
+@pytest.fixture
+def sent(monkeypatch):
+    """Released once for each job that was sent whole."""
+    semaphore = asyncio.Semaphore(0)
+    send = second_process._send
+
+    async def watched(process, message):
+        await send(process, message)
+        if isinstance(message, Job):
+            semaphore.release()
+    monkeypatch.setattr(second_process, "_send", watched)
+    return semaphore
+
+
+def test_answers_go_to_their_jobs_also_after_one_that_nobody_waits_for(run, sent):
     """Somebody who gave up waiting is not in the way of the next."""
     async def body():
         async with process() as second:
             given_up = asyncio.create_task(second.make(job(NAMES * 400)))
-            await asyncio.sleep(0)
+            await sent.acquire()
+            begun = pid_of(second)
             given_up.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await given_up
             one, three = await asyncio.gather(second.make(job(NAMES[:1])), second.make(job()))
             assert [len(entries(made)) for made in (one, three)] == [1, 3]
+            assert pid_of(second) == begun
     run(body())
 
 
-@pytest.mark.parametrize("when", ["idle", "at work", "before it answers two"])
-def test_a_process_that_is_killed_answers_with_null(run, when):
+@pytest.mark.parametrize("when", ["idle", "at work", "with two before it"])
+def test_a_process_that_is_killed_answers_with_null(run, sent, when):
     """Whoever gave the jobs does them; another is not begun at once, but after a while it is."""
     async def body():
         async with process() as second:
             assert await second.make(job()) is not None
+            await sent.acquire()
             killed = second._life._process
             if when == "idle":
                 killed.kill()
@@ -130,7 +150,8 @@ def test_a_process_that_is_killed_answers_with_null(run, when):
             else:
                 killed.send_signal(signal.SIGSTOP)
                 waiting = [asyncio.create_task(second.make(job())) for _ in range(2 if "two" in when else 1)]
-                await asyncio.sleep(0)
+                for _ in waiting:
+                    await sent.acquire()
                 killed.kill()
                 answers = await asyncio.gather(*waiting)
             assert not any(answers)
@@ -205,21 +226,40 @@ def test_a_master_key_of_today_is_given_to_the_next_one(run):
     run(body())
 
 
-@pytest.mark.parametrize("waits", [0, 1, 3])
-def test_nothing_is_left_of_it_when_it_is_stopped(run, waits):
-    """Whether it is about to begin, at work, or has jobs before it: stopped is gone, and nothing begins another."""
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_nothing_is_left_of_it_when_it_is_stopped_at_work(run, sent, jobs):
+    """With jobs before it: stopped is gone, and nothing begins another."""
     async def body():
         second = SecondProcess(VAULT)
-        if waits:
-            assert await second.make(job()) is not None
-        before = set(children())
-        waiting = [asyncio.create_task(second.make(job(NAMES * 400))) for _ in range(max(1, waits))]
-        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(second.make(job(NAMES * 400))) for _ in range(jobs)]
+        await sent.acquire()
+        assert set(children())
         await second.stop()
-        assert await asyncio.gather(*waiting) == [None] * len(waiting)
+        assert not set(children())
+        assert (await asyncio.gather(*waiting))[-1] is None
         assert await second.make(job()) is None
-        assert not set(children()) - before
-        assert pid_of(second) is None
+        assert not set(children())
+    run(body())
+
+
+@pytest.mark.parametrize("when", ["asked for", "beginning"])
+def test_nothing_is_left_of_it_when_it_is_stopped_before_its_first_job(run, monkeypatch, when):
+    """While a process is only about to be there."""
+    beginning = asyncio.Event()
+    begin = second_process._begun
+
+    async def watched():
+        beginning.set()
+        return await begin()
+    monkeypatch.setattr(second_process, "_begun", watched)
+
+    async def body():
+        second = SecondProcess(VAULT)
+        waiting = asyncio.create_task(second.make(job()))
+        await (beginning.wait() if when == "beginning" else asyncio.sleep(0))
+        await second.stop()
+        assert await waiting is None
+        assert not set(children())
     run(body())
 
 
@@ -249,9 +289,12 @@ def test_it_rests_when_nothing_was_to_do(run, monkeypatch):
 
 def test_it_does_not_outlive_whoever_began_it():
     """kill -9 of the first process ends the second, whose input is over then."""
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    watched = os.pidfd_open(int(parent.stdout.readline()))
+    given = msgspec.msgpack.encode(job()).hex()
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, given], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    pid, _ = map(int, parent.stdout.readline().split())  # it has answered
+    watched = os.pidfd_open(pid)
     try:
+        assert not select.select([watched], [], [], 0)[0]
         parent.kill()
         parent.wait()
         assert select.select([watched], [], [], 20)[0], "the second process lives on"
@@ -384,7 +427,8 @@ async def test_a_worker_that_is_stopped_while_it_waits_has_made_nothing(desk, wo
     worker._second.make = watched
     await running(desk.house.database, desk.house.world, desk.access, [(name, {}) for name in NAMES])
     await worker.start()
-    await asked.wait()
+    async with asyncio.timeout(30):
+        await asked.wait()
     await worker.stop(1.0)
     assert not await desk.house.database.read(lambda tx: tx.execute(sa.select(t.notice.c.id)).all())
     await expanded(desk.house.database, desk.house.world)
