@@ -23,7 +23,7 @@ _PATIENCE_S = 60.0  # for one answer
 _PAUSE_S = 60.0  # after it has failed
 _IDLE_S = 30.0
 _END_S = 5.0  # for a killed process to be gone
-_LIMIT = 1 << 22  # bytes of an answer read ahead
+_LIMIT = 1 << 19  # bytes of an answer read ahead
 
 
 class SecondProcess:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import msgspec
+
 from noticesvc.domain import broadcast, instant, notice
 from noticesvc.domain.identity import uuid7s
 from noticesvc.ledger.entry import value_bytes
@@ -64,15 +66,19 @@ class Making:
         self._carries = [(carries or "full") if channel == "sms" else "full" for channel in self._channels]
         self._made: Made | None = None
         self.job = self._job()
+        self._number = len(self.job.members)
+        if self.job.content_id is not None:
+            self._members = ()  # what is needed of them is in the job: several portions are on their way at once
 
     @property
     def elsewhere(self) -> bool:
         """Whether a second process can make them, and it is worth the while."""
-        return self._postgresql and self.job.content_id is not None and len(self.job.members) >= _WORTH_SENDING
+        return self._postgresql and self.job.content_id is not None and self._number >= _WORTH_SENDING
 
     def take(self, made: Made) -> None:
-        """Store what a second process made of `job`."""
+        """Store what a second process made of `job`; its recipients are needed no longer."""
         self._made = made
+        self.job = msgspec.structs.replace(self.job, members=[])
 
     def make(self, number: int) -> int:
         """Make the notices of the next `number` recipients; how many there were, 0 when all are made."""
@@ -80,20 +86,20 @@ class Making:
 
     def store(self, tx: Tx) -> int:
         """Write notices, deliveries, entries, and contents where each recipient has their own; how many notices there are now."""
-        if not self.job.members:
+        if not self._number:
             return 0
         if self._made is not None:
             packed, rows = self._made.packed, broadcast_portion.rows(self.job, postgresql=True)
             for one, encoded in zip(rows, self._made.rows, strict=True):
                 one.add_encoded(encoded)
         else:
-            while self.make(len(self.job.members)):
+            while self.make(self._number):
                 pass
             packed, rows = self._portion.packed, self._portion.rows
         tx.append_packed(self.job.batch, packed)
         for one in rows:
             tx.insert_ready(one)
-        return len(self.job.members)
+        return self._number
 
     @cached_property
     def _portion(self) -> Portion:
