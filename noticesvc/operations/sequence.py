@@ -22,7 +22,7 @@ from noticesvc.storage import ledger
 from noticesvc.storage.transaction import Tx
 
 ROWS = 20_000  # transactions a batch
-BYTES = 3 << 19  # of entries a batch, packed: some ten thousand, so that the event loop is not held for long
+BYTES = 3 << 18  # of entries a batch, packed: some eight thousand, so that the event loop is not held for long
 
 
 class OfficeLost(LedgerError):
