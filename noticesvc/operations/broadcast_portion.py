@@ -21,7 +21,7 @@ from noticesvc.storage import tables as t
 from noticesvc.storage.bulk import Rows
 from noticesvc.vault import NONCE_BYTES, DataKey, Vault
 
-COLUMNS = {  # of the rows, those that differ from one to the next; a content of one's own names its notice's content
+COLUMNS = {  # of the rows, those that differ from one to the next; a notice with a content of its own names it too
     "notice": ("id", "subject_id", "acceptance_id", "sealed", "entry_offset"), "content": ("id", "subject_id", "sealed"),
     "delivery": ("notice_id", "id", "subject_id"), "notice_document": ("notice_id",)}
 RECIPIENT = "recipient_id"  # what every notice commits to first
