@@ -8,8 +8,6 @@ a restart is nothing special. Formats: RFC 6962, C2SP tlog-tiles and tlog-checkp
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from itertools import accumulate
 
 from noticesvc.errors import LedgerBehind, LedgerError, LedgerMismatch
 from noticesvc.ledger import checkpoint as checkpoints
@@ -19,6 +17,7 @@ from noticesvc.ledger.entry import BUNDLE_ENTRIES
 from noticesvc.ledger.frontier import TILE_HEIGHT, TILE_WIDTH, Frontier
 from noticesvc.ledger.key import Signer, Verifier
 from noticesvc.storage import ledger
+from noticesvc.storage.filling import Filling
 from noticesvc.storage.transaction import Tx
 
 ROWS = 20_000  # transactions a batch
@@ -74,25 +73,24 @@ def sequence(tx: Tx, signer: Signer, owner: str, epoch: int, last: Checkpoint | 
     if last is not None:
         require_extension(tx, edge, last, "what this sequencer signed before")
     # 3. Waiting entries, in the order of their transactions, follow the last one.
-    rows = ledger.take_pending(tx, ROWS, size)
-    framed = [ledger.unpack(row.data) for row in rows]
-    entries: list[bytes] = []
+    filling = edge.filling()
     index: list[tuple[str, int]] = []
-    for row, one in zip(rows, framed, strict=True):
-        index.append((row.batch, head.size + len(entries)))
-        entries += ledger.split(one)
-    if not entries and signed is not None and is_signed_by(signed, signer.verifier):
+    for row in ledger.take_pending(tx, ROWS, size):
+        index.append((row.batch, filling.size))
+        filling.add(ledger.unpack(row.data))  # of one transaction at a time: those of thousands of notices are megabytes
+    added = filling.size - head.size
+    if not added and signed is not None and is_signed_by(signed, signer.verifier):
         return Sequenced(signed, edge.checkpoint(signer.name), 0, waiting=False)
     # 4. Index, bundles, tiles, head and checkpoint are written together.
-    if entries:
-        edge.grow(tx, entries, b"".join(framed))
+    if added:
+        edge.grow(filling)
         ledger.insert_index(tx, index)
         ledger.grow_head(tx, edge.frontier.size)
     grown = edge.checkpoint(signer.name)
     note = checkpoints.sign(grown, signer)
     ledger.put_checkpoint(tx, grown.size, note)
     tx.wake("checkpoint")
-    return Sequenced(note, grown, len(entries), ledger.oldest_pending(tx) is not None)
+    return Sequenced(note, grown, added, ledger.oldest_pending(tx) is not None)
 
 
 class Edge:
@@ -131,21 +129,18 @@ class Edge:
         self._check_last_bundle()
         return latest[1]
 
-    def grow(self, tx: Tx, entries: Sequence[bytes], framed: bytes) -> None:
-        """Append entries, given one by one and framed: write their bundles and all tiles that change."""
-        old, count = self.frontier.size, len(entries)
-        number, there = divmod(old, BUNDLE_ENTRIES)
-        # 1. The last bundle is written again if it was not full.
-        ends = [2 * at + end for at, end in enumerate(accumulate(map(len, entries), initial=0))]
-        cut = min(BUNDLE_ENTRIES - there, count)
-        bundles = {number: (ledger.bundles(tx, [number])[number] if there else b"") + framed[:ends[cut]]}
-        for at in range(cut, count, BUNDLE_ENTRIES):
-            bundles[(old + at) // BUNDLE_ENTRIES] = framed[ends[at]:ends[min(at + BUNDLE_ENTRIES, count)]]
-        ledger.put_bundles(tx, bundles)
-        # 2. The same for the last tile of each level.
-        levels = self.frontier.extend([sha256(b"\x00" + entry).digest() for entry in entries])
+    def filling(self) -> Filling:
+        """What entries are to be added to."""
+        number, there = divmod(self.frontier.size, BUNDLE_ENTRIES)
+        return Filling(self.frontier.size, ledger.bundles(self._tx, [number])[number] if there else b"")
+
+    def grow(self, filling: Filling) -> None:
+        """Append what was added: write its bundles, of which the first may have been there, and all tiles that change."""
+        ledger.put_bundles(self._tx, filling.stored())
+        old = self.frontier.size
+        levels = self.frontier.extend(filling.leaves)
         grown = tile.grow_tiles(lambda level, n: self._tiles.get((level, n), b""), old, levels)
-        ledger.put_tiles(tx, {(where.level or 0, where.index): data for where, data in grown.items()})
+        ledger.put_tiles(self._tx, {(where.level or 0, where.index): data for where, data in grown.items()})
 
     def _perfect(self, height: int, size: int) -> bytes:
         """The root of the perfect subtree of this height in the row of subtrees that makes up a tree of `size` leaves."""

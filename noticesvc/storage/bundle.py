@@ -52,15 +52,21 @@ def unpack(stored: bytes) -> bytes:
 
 def split(framed: bytes) -> list[bytes]:
     """Entries out of any number of length-prefixed ones, prefixes removed. Raises LedgerMismatch if cut short."""
-    entries: list[bytes] = []
+    found = ends(framed)
+    return [framed[start + 2:end] for start, end in zip((0, *found), found)]  # noqa: B905  # the last end begins nothing
+
+
+def ends(framed: bytes) -> list[int]:
+    """Where each of any number of length-prefixed entries ends. Raises LedgerMismatch if the last one is cut short."""
+    found: list[int] = []
     at, end = 0, len(framed)
     while at < end:
         start = at + 2
         at = start + (framed[at] << 8 | framed[start - 1] if start <= end else BUNDLE_ENTRIES * end)
-        entries.append(framed[start:at])
+        found.append(at)
     if at != end:
         raise LedgerMismatch("Stored entries are cut short: a row was damaged. Run `noticesvc ledger audit`, restore it from a copy.")
-    return entries
+    return found
 
 
 def _inflated(data: bytes, limit: int) -> bytes:

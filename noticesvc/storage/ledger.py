@@ -113,9 +113,9 @@ def insert_index(tx: Tx, rows: Sequence[tuple[str, int]]) -> None:
 
 
 def put_bundles(tx: Tx, bundles: Mapping[int, bytes]) -> None:
-    """Write entry bundles by number; the last one may be there already, shorter."""
+    """Write deflated entry bundles by number; the last one may be there already, shorter."""
     _put(tx, "insert into ledger_bundle (n, data) values (:n, :data) on conflict (n) do update set data = excluded.data",
-         [{"n": n, "data": bundle.deflate(data)} for n, data in bundles.items()])
+         [{"n": n, "data": data} for n, data in bundles.items()])
 
 
 def put_tiles(tx: Tx, tiles: Mapping[tuple[int, int], bytes]) -> None:
