@@ -32,6 +32,7 @@ class Broadcasts(Loops):
         self._ahead: deque[_Portion] = deque()
         self._begun = set[asyncio.Task[Making | None]]()  # whatever is on its way
         self._second = SecondProcess(world.vault) if _cores() > 1 else None
+        self._rival: tuple[str, str | None] | None = None  # a broadcast that somebody else was quicker with, and how far it had come
         self._loops = [Loop("broadcast-expansion", self._expand, _POLL_S), Loop("broadcast-upkeep", self._look, _POLL_S)]
         for loop in self._loops:
             database.on_commit("broadcasts", loop.woken.set)
@@ -67,6 +68,8 @@ class Broadcasts(Loops):
         if kept == "kept":
             return True
         self._forget()
+        if kept == "overtaken":
+            self._rival = made.broadcast_id, made.after
         # What somebody else is at is left to them for a while; what cannot be made ahead is made in the transaction that writes it.
         return kept == "changed" and await self._database.write(broadcast_expansion.expand, self._world) > 0
 
@@ -90,15 +93,25 @@ class Broadcasts(Loops):
         behind = await former.taken if former is not None else None
         if former is not None and behind is None:
             return None
+        busy = await self._busy() if behind is None else None
         # Over a connection that writes, whose plans go by keys whatever the statistics of a table that was just filled say.
-        return await self._database.write(broadcast_expansion.take, self._world, behind)
+        return await self._database.write(broadcast_expansion.take, self._world, behind, busy=busy)
+
+    async def _busy(self) -> str | None:
+        """The broadcast that somebody else was quicker with, if it has moved on since: what we made of it would be in vain again."""
+        if self._rival is None:
+            return None
+        broadcast_id, before = self._rival
+        now = await self._database.read(broadcast_expansion.reached, broadcast_id)
+        self._rival = (broadcast_id, now) if now != before else None
+        return broadcast_id if self._rival is not None else None
 
     async def _make(self, former: "_Portion | None", taken: asyncio.Task[Making | None]) -> Making | None:
         making = await taken
         if making is not None and making.elsewhere and self._second is not None:
             made = await self._second.make(making.job)
             if made is not None:
-                making.take(made)
+                making.adopt(made)
                 return making
         if former is not None:
             await former.made  # whichever is to be written first is made first

@@ -16,7 +16,7 @@ from sqlalchemy import Select, Text, bindparam, cast, func, select, update
 from noticesvc.domain import broadcast
 from noticesvc.ledger.entry import BUNDLE_ENTRIES
 from noticesvc.operations import broadcast_request
-from noticesvc.operations.broadcast_making import Making, Member
+from noticesvc.operations.broadcast_making import Candidate, Making
 from noticesvc.operations.broadcast_request import Asked
 from noticesvc.operations.contents import LONGEST_BODY
 from noticesvc.operations.world import World
@@ -40,12 +40,13 @@ def expand(tx: Tx, world: World, limit: int = TOGETHER) -> int:
     return max(1, len(making.subject_ids))
 
 
-def take(tx: Tx, world: World, after: Making | None = None, limit: int = TOGETHER) -> Making | None:
-    """The next recipients of a broadcast that nobody else is at, nothing made yet, or those `after` others in the same broadcast; null
-    if there are none.
+def take(tx: Tx, world: World, after: Making | None = None, limit: int = TOGETHER, busy: str | None = None) -> Making | None:
+    """The next recipients of a broadcast that nobody else is at, `busy` left out, nothing made yet, or those `after` others in the same
+    broadcast; null if there are none.
     """
     b = t.broadcast.c
-    mine = _unfinished().with_for_update(skip_locked=True) if after is None else select(t.broadcast).where(b.id == after.broadcast_id)
+    first = _unfinished().where(b.id != busy) if busy is not None else _unfinished()
+    mine = first.with_for_update(skip_locked=True) if after is None else select(t.broadcast).where(b.id == after.broadcast_id)
     row = tx.execute(mine).one_or_none()
     if row is None:
         return None
@@ -67,6 +68,11 @@ def keep(tx: Tx, making: Making) -> Kept:
     return "kept"
 
 
+def reached(tx: Tx, broadcast_id: str) -> str | None:
+    """The recipient up to whom the notices of this broadcast are made, null before the first."""
+    return tx.execute(select(t.broadcast.c.expanded_to).where(t.broadcast.c.id == broadcast_id)).scalar_one_or_none()
+
+
 def _running() -> Select[Any]:
     b = t.broadcast.c
     return select(t.broadcast).where(b.due_at.is_not(None), b.state == "running")
@@ -81,26 +87,26 @@ def _unfinished() -> Select[Any]:
 def _making(tx: Tx, world: World, row: Any, limit: int, former: Making | None = None) -> Making:
     after = row.expanded_to if former is None else former.last
     number = limit if row.content_id is not None else min(limit, _WITH_CONTENT)
-    asked, members = broadcast_request.load(tx, world, row), _next(tx, row, after, number)
+    asked, candidates = broadcast_request.load(tx, world, row), _next(tx, row, after, number)
     if row.content_id is None:
-        members = _fitting(asked, members)
-    return Making(world, tx.sources, tx.now, row, asked, after, members, postgresql=tx.postgresql)
+        candidates = _fitting(asked, candidates)
+    return Making(world, tx.sources, tx.now, row, asked, after, candidates, postgresql=tx.postgresql)
 
 
-def _fitting(asked: Asked, members: Sequence[Member]) -> Sequence[Member]:
+def _fitting(asked: Asked, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
     """The first of these recipients whose contents are not too much for one portion; one at least."""
     texts = [text for text in asked.template.texts.values() if text is not None] if asked.template is not None else []
     length, places = sum(len(text.encode()) for text in texts), sum(text.count("{{") for text in texts)
     common = sum(len(str(value).encode()) for value in asked.notice.params.values())
     total = 0
-    for number, member in enumerate(members):  # at most: each parameter in each place, every character escaped
-        total += min(LONGEST_BODY, length + 2 * places * (common + len(member.params or b"")))
+    for number, candidate in enumerate(candidates):  # at most: each parameter in each place, every character escaped
+        total += min(LONGEST_BODY, length + 2 * places * (common + len(candidate.params or b"")))
         if number and total > _CONTENT_BYTES:
-            return members[:number]
-    return members
+            return candidates[:number]
+    return candidates
 
 
-def _next(tx: Tx, row: Any, after: str | None, limit: int) -> Sequence[Member]:
+def _next(tx: Tx, row: Any, after: str | None, limit: int) -> Sequence[Candidate]:
     """The next rows of the audience, each with what is needed of its recipient."""
     b, r = t.broadcast_recipient.c, t.recipient.c
     def spelt(column: Any) -> Any:  # by PostgreSQL: asyncpg would make a UUID object of each, of which the text would be made
@@ -108,7 +114,7 @@ def _next(tx: Tx, row: Any, after: str | None, limit: int) -> Sequence[Member]:
     query = select(spelt(b.subject_id).label("subject_id"), r.subject_seq, r.wrapped_key, r.anonymised_at, r.account_state, r.sealed,
                    spelt(r.acceptance_id), b.sealed.label("params")).join(t.recipient, r.subject_id == b.subject_id).where(
         b.broadcast_id == row.id).order_by(b.subject_id).limit(limit)
-    return typing.cast("Sequence[Member]", tx.execute(query if after is None else query.where(b.subject_id > after)).all())
+    return typing.cast("Sequence[Candidate]", tx.execute(query if after is None else query.where(b.subject_id > after)).all())
 
 
 def _counted(tx: Tx, making: Making) -> tuple[int, int]:

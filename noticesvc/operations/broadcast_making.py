@@ -29,8 +29,8 @@ _RANDOM_OF_ID = 6
 _WORTH_SENDING = 1024  # notices; for fewer a second process is not begun
 
 
-class Member(NamedTuple):
-    """A recipient of the audience, with what is needed of them; read by position, because there are a million."""
+class Candidate(NamedTuple):
+    """A recipient of the audience who may get a notice, with what is needed of them; read by position, because there are a million."""
 
     subject_id: str
     subject_seq: int
@@ -43,22 +43,22 @@ class Member(NamedTuple):
 
 
 class Making:
-    """Notices in the making for some recipients: `make` until there are none left, or `take` what a second process made; then `store`.
+    """Notices in the making for some recipients: `make` until there are none left, or `adopt` what a second process made; then `store`.
 
-    `now` (microseconds) is the instant at which all of them are accepted; `members` follow the recipient `after` in the audience;
+    `now` (microseconds) is the instant at which all of them are accepted; `candidates` follow the recipient `after` in the audience;
     `postgresql` is whether that is what will store them.
     """
 
     def __init__(self, world: World, sources: Sources, now: int, row: Any, asked: Asked, after: str | None,
-                 members: Sequence[Member], *, postgresql: bool) -> None:
+                 candidates: Sequence[Candidate], *, postgresql: bool) -> None:
         self._world, self._sources, self.now, self._row, self._asked, self._postgresql = world, sources, now, row, asked, postgresql
         self.broadcast_id, self.after = str(row.id), after
-        self.last: str | None = members[-1].subject_id if members else after
+        self.last: str | None = candidates[-1].subject_id if candidates else after
         self.due = max(now, asked.notice.not_before or 0)
-        self.subject_ids, self.changes = [member[0] for member in members], sum(member[1] for member in members)
-        self.skipped = [(member[0], reason) for member in members if (reason := _obstacle(*member[2:5])) is not None]
+        self.subject_ids, self.changes = [one[0] for one in candidates], sum(one[1] for one in candidates)
+        self.skipped = [(one[0], reason) for one in candidates if (reason := _obstacle(*one[2:5])) is not None]
         gone = {subject_id for subject_id, _ in self.skipped}
-        self._members = [member for member in members if member[0] not in gone] if gone else members
+        self._members = [one for one in candidates if one[0] not in gone] if gone else candidates
         self._channels = row.channels.split()
         request, template = asked.notice, asked.template
         sms, carries = (request.sms, request.sms_carries) if template is None else (template.sms, template.sms_carries)
@@ -75,7 +75,7 @@ class Making:
         """Whether a second process can make them, and it is worth the while."""
         return self._postgresql and self.job.content_id is not None and self._number >= _WORTH_SENDING
 
-    def take(self, made: Made) -> None:
+    def adopt(self, made: Made) -> None:
         """Store what a second process made of `job`; its recipients are needed no longer."""
         self._made = made
         self.job = msgspec.structs.replace(self.job, members=[])

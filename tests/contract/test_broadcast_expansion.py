@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import delete
 
+from noticesvc.dispatch.broadcasts import Broadcasts
 from noticesvc.operations import broadcast_expansion, contents, keys
 from noticesvc.storage import tables as t
 from tests.support.broadcasts import approved, expanded
@@ -100,6 +101,48 @@ async def test_an_audience_that_is_gone_ends_its_broadcast(here, broadcast):
     counts = (await here.http.get(broadcast)).json()["counts"]
     assert (counts["total"], counts["expanded"], counts["cancelled"]) == (4, 0, 4)
     assert await made(here) is None
+
+
+@pytest.fixture
+async def worker(here):
+    made = Broadcasts(here.database, here.world)
+    yield made
+    await made.stop(1.0)
+
+
+async def test_a_worker_that_was_overtaken_leaves_a_broadcast_to_whoever_goes_on_with_it(here, broadcast, worker, monkeypatch):
+    """It makes another one meanwhile, makes nothing in vain, and goes on where the other worker has ended."""
+    taken, kept = [], broadcast_expansion.keep
+    take = broadcast_expansion.take
+
+    def counted_take(tx, *args, **kwargs):
+        making = take(tx, *args, **kwargs)
+        taken.extend([making.broadcast_id] if making is not None else [])
+        return making
+
+    def overtaken(tx, making):  # the other worker is quicker with the same
+        assert broadcast_expansion.expand(tx, here.world, 1) == 1
+        return kept(tx, making)
+    monkeypatch.setattr(broadcast_expansion, "take", counted_take)
+    monkeypatch.setattr(broadcast_expansion, "keep", overtaken)
+    assert await worker._expand() is False
+    monkeypatch.setattr(broadcast_expansion, "keep", kept)
+    assert [len(await here.rows(t.notice)), len(set(taken))] == [1, 1]
+
+    del taken[:]
+    assert await here.database.write(broadcast_expansion.expand, here.world, 1) == 1
+    assert await worker._expand() is False
+    assert taken == []  # the other one has moved on since
+    secret = await here.database.write(keys.create, "third", ("broadcasts:approve",))
+    later = await approved(here, {"Authorization": f"Bearer {secret}"}, *NAMES)
+    assert await here.database.write(broadcast_expansion.expand, here.world, 1) == 1
+    assert await worker._expand() is True
+    assert set(taken) == {later}
+    assert sorted(Counter(row.broadcast_id for row in await here.rows(t.notice)).values()) == [3, 4]
+
+    while await worker._expand():  # the first one has not moved since it was looked at
+        pass
+    assert sorted(Counter((row.broadcast_id, row.subject_id) for row in await here.rows(t.notice)).values()) == [1] * 8
 
 
 @pytest.mark.parametrize(("most", "sizes"), [(1 << 20, [4]), (200_000, [2, 2]), (1, [1, 1, 1, 1])])  # each has some 90,000 bytes

@@ -53,7 +53,7 @@ async def test_what_it_makes_is_proved_and_audited(desk):
     async with process(desk.house.world.vault) as second:
         made = await second.make(making.job)
     assert made is not None
-    making.take(made)
+    making.adopt(made)
     assert await desk.house.database.write(broadcast_expansion.keep, making) == "kept"
     await desk.deliver_in_site()
     await desk.dispatch()
