@@ -135,8 +135,9 @@ def components(installation: "Installation", role: Role, *, read_only: bool = Fa
         made.append(Housekeeping(database, world, providers))
         if any(provider.can_be_asked for provider in providers.values()):
             made.append(Asking(database, world, providers, settings.providers))
-        made.append(Worker(settings, database, world, providers))
-        made.append(Broadcasts(database, world))
+        broadcasts = Broadcasts(database, world)
+        made.append(Worker(settings, database, world, providers, lambda: broadcasts.making))
+        made.append(broadcasts)
         made.append(Watch(database))
         if settings.events.url:
             from noticesvc.dispatch.events import Events  # with an HTTP client that nothing else here loads

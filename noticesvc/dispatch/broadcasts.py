@@ -37,6 +37,11 @@ class Broadcasts(Loops):
         for loop in self._loops:
             database.on_commit("broadcasts", loop.woken.set)
 
+    @property
+    def making(self) -> bool:
+        """Whether portions are on their way."""
+        return bool(self._ahead)
+
     async def stop(self, grace_s: float) -> None:
         """End, and the second process with it, however long the loops take."""
         try:

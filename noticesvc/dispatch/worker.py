@@ -33,14 +33,17 @@ from noticesvc.storage.database import Database
 
 log = structlog.get_logger()
 POLL_S = 0.5
+_MAKING_S = 2.0  # while notices of broadcasts are made, between two batches of them in-site: making them all costs less than a fifth
 _TURNS = frozenset({"worker-claim", "worker-in-site"})
 
 
 class Worker:
     """One dispatching worker of a process. `start` and `stop` belong to the event loop that runs it."""
 
-    def __init__(self, settings: Settings, database: Database, world: World, providers: Mapping[str, Provider]) -> None:
-        self._settings, self._database, self._world, self._providers = settings, database, world, providers
+    def __init__(self, settings: Settings, database: Database, world: World, providers: Mapping[str, Provider],
+                 making: Callable[[], bool] = lambda: False) -> None:
+        """`making` tells whether this process makes notices of broadcasts just now."""
+        self._settings, self._database, self._world, self._providers, self._making = settings, database, world, providers, making
         self.id = database.sources.new_id()
         s = settings.worker
         self._pacing = Pacing.of(providers, settings.providers, s.concurrency)
@@ -59,6 +62,7 @@ class Worker:
         self._held: dict[tuple[str, str], float] = {}  # deliveries in hand: until when, on the monotonic clock
         self._calls: set[asyncio.Task[None]] = set()
         self._due, self._own_due, self._room = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._lanes_at = 0.0  # when in-site messages of broadcasts have their next turn while notices are made
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._journal: Journal | None = None
@@ -264,7 +268,11 @@ class Worker:
 
     async def _deliver_in_site(self) -> None:
         self._own_due.clear()
-        done = await self._database.write(in_site.deliver_paced, self._world, self._settings.worker.claim_batch)
+        began = time.monotonic()
+        lanes = began >= self._lanes_at or not self._making()
+        done = await self._database.write(in_site.deliver_paced, self._world, self._settings.worker.claim_batch, broadcasts=lanes)
+        if lanes:
+            self._lanes_at = began + _MAKING_S
         if done.number == 0:
             await _either(self._own_due, POLL_S if done.wait_s is None else min(done.wait_s, POLL_S))
 

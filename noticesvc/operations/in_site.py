@@ -34,18 +34,18 @@ def deliver(tx: Tx, world: World, limit: int) -> int:
     return deliver_paced(tx, world, limit).number
 
 
-def deliver_paced(tx: Tx, world: World, limit: int) -> Delivered:
-    """Deliver up to `limit` due in-site deliveries, those of broadcasts after all others."""
-    due, wait_s = _due(tx, limit)
+def deliver_paced(tx: Tx, world: World, limit: int, *, broadcasts: bool = True) -> Delivered:
+    """Deliver up to `limit` due in-site deliveries, those of broadcasts, if they are wanted, after all others."""
+    due, wait_s = _due(tx, limit, broadcasts=broadcasts)
     if due:
         _deliver(tx, world, due)
     return Delivered(len(due), wait_s)
 
 
-def _due(tx: Tx, limit: int) -> tuple[list[Any], float | None]:
+def _due(tx: Tx, limit: int, *, broadcasts: bool) -> tuple[list[Any], float | None]:
     """Due deliveries, locked, and the seconds until a rate lets more through."""
     found, waits = _locked(tx, limit, t.delivery.c.priority < LANES), list[float]()
-    lanes = open_lanes(tx, ("in_site",)) if len(found) < limit else []
+    lanes = open_lanes(tx, ("in_site",)) if broadcasts and len(found) < limit else []
     for at, lane in enumerate(lanes):
         room = -(-(limit - len(found)) // (len(lanes) - at))
         if lane.limit is not None and room > 0:

@@ -1,8 +1,16 @@
-"""Single notices go before bulk, mandatory ones before commercial, on every engine: in claims and in-site."""
+"""Single notices go before bulk, mandatory ones before commercial, on every engine: in claims and in-site. Notices of broadcasts are
+made before they are delivered.
+"""
+
+from types import SimpleNamespace
 
 import pytest
 
-from noticesvc.operations import claim, in_site
+from noticesvc import config
+from noticesvc.dispatch import worker as dispatching
+from noticesvc.operations import claim, in_site, keys
+from noticesvc.storage import tables as t
+from tests.support.broadcasts import approved, expanded
 from tests.support.installation import installed
 from tests.support.notices import accepted, notice, read, recipient
 
@@ -67,3 +75,25 @@ async def test_a_repeat_is_the_same_notice_alone_or_among_many(here):
     again = await here.http.post("/v1/notices/batch", json={"notices": [body | {"idempotency_key": "k"}, body]})
     assert again.json()["results"][0] | {"replayed": True} == again.json()["results"][0]
     assert again.json()["results"][0]["id"] == first
+
+
+async def test_in_site_messages_of_broadcasts_wait_while_notices_are_made(here, monkeypatch):
+    """But for a batch now and then; single ones go on, and all of them afterwards."""
+    monkeypatch.setattr(dispatching, "_MAKING_S", 3600.0)
+    secret = await here.database.write(keys.create, "second", ("broadcasts:approve",))
+    await approved(here, {"Authorization": f"Bearer {secret}"}, "u-1", "u-2", "u-3", notice={"channels": ["in_site"]})
+    await expanded(here.database, here.world)
+    making = True
+    settings = SimpleNamespace(worker=config.Worker(claim_batch=1), providers={})
+    worker = dispatching.Worker(settings, here.database, here.world, {}, lambda: making)
+
+    async def served():
+        await worker._deliver_in_site()
+        return sum(row.broadcast_id is not None and row.state == "served" for row in await here.rows(t.notice))
+    assert await served() == 1
+    single = await accepted(here, recipient_id="u-1", channels=["in_site"])
+    assert await served() == 1
+    assert (await read(here, single))["state"] == "served"
+    making = False
+    assert await served() == 2
+    assert await served() == 3
