@@ -33,7 +33,7 @@ from noticesvc.storage.database import Database
 
 log = structlog.get_logger()
 POLL_S = 0.5
-_MAKING_S = 2.0  # while notices of broadcasts are made, between two batches of them in-site: making them all costs less than a fifth
+_MAKING_S = 2.0  # while notices of broadcasts are made, between two batches of them in-site: both are the same processor's work
 _TURNS = frozenset({"worker-claim", "worker-in-site"})
 
 

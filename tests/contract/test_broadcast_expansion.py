@@ -1,7 +1,9 @@
 """Notices made ahead, on every engine: a portion is kept once, in its turn, and only if nothing happened to it since it was taken."""
 
+import asyncio
 from collections import Counter
 
+import asyncpg
 import pytest
 from sqlalchemy import delete
 
@@ -71,6 +73,25 @@ async def test_a_portion_is_kept_once_and_in_its_turn(here, broadcast):
     assert await keep(here, second) == "kept"
     assert await keep(here, second) == "overtaken"
     assert await counted(here) == ([1, 1, 1, 1], 8)
+
+
+@pytest.mark.postgres
+async def test_a_portion_waits_for_whoever_only_looks_at_its_broadcast(postgres_url):
+    """Counts are added up every second: nothing that is made ahead is dropped for that."""
+    looking = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+    async with installed(postgres_url) as here:
+        secret = await here.database.write(keys.create, "second", ("broadcasts:approve",))
+        await approved(here, {"Authorization": f"Bearer {secret}"}, *NAMES, notice=BOTH)
+        making = await made(here, limit=4)
+        async with looking.transaction():
+            await looking.execute("select from broadcast for update")
+            keeping = asyncio.create_task(keep(here, making))
+            while not keeping.done() and not await looking.fetchval(
+                    "select count(*) from pg_stat_activity where pg_backend_pid() = any(pg_blocking_pids(pid))"):
+                pass
+        assert await keeping == "kept"
+        assert await counted(here) == ([1, 1, 1, 1], 8)
+    await looking.close()
 
 
 @pytest.mark.parametrize("verb", ["pause", "cancel"])
