@@ -26,7 +26,6 @@ def table(command: str, where: str, done: Done) -> str:
     """The section."""
     small, large = _of(done, "a small", "worker_mib"), _of(done, "a large", "worker_mib")
     api_small, api_large = _of(done, "a small", "api_mib"), _of(done, "a large", "api_mib")
-
     below_small, below_large = _of(done, "a small", "worker, below it_mib"), _of(done, "a large", "worker, below it_mib")
 
     def grown(before: float | None, after: float | None) -> str:

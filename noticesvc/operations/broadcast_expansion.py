@@ -56,7 +56,7 @@ def take(tx: Tx, world: World, after: Making | None = None, limit: int = TOGETHE
 
 def keep(tx: Tx, making: Making) -> Kept:
     """Write what is made. Nothing is written if it is `overtaken`: somebody else was quicker, or it does not run any more; or `changed`:
-    one of the recipients did, since they were taken. Waits for whoever has the row: to count up takes them no time.
+    one of the recipients did, since they were taken. Waits for whoever has the row, if only to add up counts.
     """
     row = tx.execute(_running().where(t.broadcast.c.id == making.broadcast_id).with_for_update()).one_or_none()
     if row is None or row.expanded_to != making.after:

@@ -17,22 +17,20 @@ class Filling:
         self.leaves: list[bytes] = []
         """The hash of each entry that was added."""
         self._full: dict[int, bytes] = {}
-        self._last, self._room = bytearray(last), BUNDLE_ENTRIES - size % BUNDLE_ENTRIES  # rows may be many and small
+        self._last = bytearray(last)  # grows in place: rows may be many and small
 
     def add(self, framed: bytes) -> None:
         """Append framed entries, however many. Raises LedgerMismatch if they are cut short."""
         ends = bundle.ends(framed)
         self.leaves += [sha256(b"\x00" + framed[start + 2:end]).digest() for start, end in zip((0, *ends), ends)]  # noqa: B905
         at = done = 0
-        while len(ends) - done >= self._room:
-            done += self._room
+        while len(ends) - done >= (room := BUNDLE_ENTRIES - self.size % BUNDLE_ENTRIES):
+            done += room
             self._last += framed[at:ends[done - 1]]
             self._full[self.size // BUNDLE_ENTRIES] = bundle.deflate(bytes(self._last))
             self._last.clear()
-            self.size += self._room
-            self._room, at = BUNDLE_ENTRIES, ends[done - 1]
+            self.size, at = self.size + room, ends[done - 1]
         self._last += framed[at:]
-        self._room -= len(ends) - done
         self.size += len(ends) - done
 
     def stored(self) -> dict[int, bytes]:
